@@ -1,0 +1,60 @@
+"""What detection says: verdicts, one per reading, and the anomalies among them."""
+
+from __future__ import annotations
+
+from oddtide.domain.events import Event
+from oddtide.domain.readings import Rfc3339
+
+__all__ = ["AnomalyDetected", "FeatureVerdict", "Verdict"]
+
+import msgspec
+
+
+class FeatureVerdict(msgspec.Struct, frozen=True, kw_only=True):
+    """One feature's share of a verdict. ``None`` where the reading or the method has none."""
+
+    value: float | None
+    expected: float | None = None
+    lower: float | None = None
+    upper: float | None = None
+    contribution: float = 0.0
+
+
+class Verdict(Event, frozen=True, kw_only=True):
+    """The full outcome for one scored reading.
+
+    ``value``, ``expected``, ``lower`` and ``upper`` repeat those of ``feature``, the one that contributes
+    most (for a stream of one feature, that one). ``maturity`` is ``seen / needed`` capped at 1; below 1 the
+    detector is still warming up and ``p_value`` is 1. ``p_value`` is in (0, 1]; with several detectors it is the
+    Bonferroni-corrected smallest and ``detector`` names the one that gave it. Contributions sum to ``score``.
+    """
+
+    id: str
+    stream: str
+    series: str
+    time: Rfc3339
+    feature: str
+    value: float | None
+    score: float
+    p_value: float
+    is_anomaly: bool
+    expected: float | None = None
+    lower: float | None = None
+    upper: float | None = None
+    maturity: float = 1.0
+    seen: int = 0
+    needed: int = 0
+    features: dict[str, FeatureVerdict] = {}
+    labels: dict[str, str] = {}
+    detector: str = ""
+    model_version: str = ""
+    pipeline_version: str = ""
+    topic: str = ""
+    partition: int = 0
+    offset: int = 0
+    row: int = 0
+    reason: str = ""
+
+
+class AnomalyDetected(Verdict, frozen=True, kw_only=True):
+    """A verdict whose p-value (or score) crossed its stream's threshold. ``reason`` says why in one line."""

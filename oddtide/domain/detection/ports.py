@@ -1,0 +1,113 @@
+"""What a detector is, to everything that is not one.
+
+A detector keeps its state per *slot*: a small integer that stands for one series of one partition. It is
+given columns of rows in log order; several rows may belong to the same slot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+from oddtide.domain.readings import FloatArray, IntArray
+
+__all__ = ["Detector", "DetectorSpec", "DetectorState", "Rows", "Scores"]
+
+#: What a detector saves: arrays and bytes by name; loading it gives the same future.
+DetectorState: TypeAlias = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorSpec:
+    """A detector as a stream's declaration names it: ``ewma``, ``half_space_trees``, ``river:<Class>``,
+    ``pyod:<Class>``, with its parameters. ``label`` tells two of the same kind apart."""
+
+    kind: str
+    parameters: Mapping[str, object] = field(default_factory=dict)
+    label: str = ""
+
+    @property
+    def name(self) -> str:
+        """The label, or the kind where there is none."""
+        return self.label or self.kind
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """``n`` rows in log order: ``slots`` (n,), ``times`` (n,) ns, ``values`` (n, d). NaN marks a missing feature."""
+
+    slots: IntArray
+    times: IntArray
+    values: FloatArray
+
+    def __len__(self) -> int:
+        return len(self.slots)
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What a detector says of ``n`` rows.
+
+    ``score``          (n,) finite, >= 0, higher is stranger, the detector's own scale; 0 while warming up
+    ``p_value``        (n,) in (0, 1]: probability of a score at least this high if nothing is wrong;
+                       1 while warming up
+    ``contributions``  (n, d) finite, >= 0, each row sums to its score
+    ``seen``           (n,) readings of the series learnt before this one
+    ``expected``, ``lower``, ``upper``  (n, d) or None where the method has none. NaN in a row means: none yet
+    """
+
+    score: FloatArray
+    p_value: FloatArray
+    contributions: FloatArray
+    seen: IntArray
+    expected: FloatArray | None = None
+    lower: FloatArray | None = None
+    upper: FloatArray | None = None
+
+
+@runtime_checkable
+class Detector(Protocol):
+    """The port that every detector implements; its laws are ``tests/conformance/test_detector_laws.py``.
+
+    Not guaranteed: thread safety, or equal bits across CPU types.
+    """
+
+    @property
+    def warm_up(self) -> int:
+        """Readings of a series to learn before its scores are valid."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """Names algorithm, parameters and (for a trained one) the artifact; changes when verdicts could."""
+        ...
+
+    def grow(self, slots: int) -> None:
+        """Make room for slots ``0 .. slots-1``. Existing state is kept; never shrinks."""
+        ...
+
+    def score(self, rows: Rows) -> Scores:
+        """Score each row by what is known now. Changes nothing."""
+        ...
+
+    def learn(self, rows: Rows) -> None:
+        """Learn the rows in order."""
+        ...
+
+    def advance(self, rows: Rows) -> Scores:
+        """Row by row: score, then learn. Equal to the bit to ``score``/``learn`` called a row at a time,
+        however the rows are cut into batches."""
+        ...
+
+    def forget(self, slot: int) -> None:
+        """Reset one slot to that of a series never seen (drift adaptation, series put to sleep)."""
+        ...
+
+    def save(self) -> DetectorState:
+        """A copy of the state that shares no memory with the detector."""
+        ...
+
+    def load(self, state: DetectorState) -> None:
+        """Replace the state by a saved one."""
+        ...

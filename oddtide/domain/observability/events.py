@@ -1,0 +1,211 @@
+"""What observability says: alerts and their lifecycle, workers' health, feedback from people."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from oddtide.domain.events import Command, Event
+from oddtide.domain.readings import Rfc3339
+
+__all__ = [
+    "AcknowledgeAlert",
+    "AgentDegraded",
+    "AlertAcknowledged",
+    "AlertOpened",
+    "AlertResolved",
+    "AlertUpdated",
+    "CommandRefused",
+    "FeedbackGiven",
+    "FeedbackWithdrawn",
+    "HeartbeatRecorded",
+    "LedgerBroken",
+    "PartitionHealth",
+    "ResolveAlert",
+    "WorkerLost",
+    "WorkerStarted",
+    "WorkerStopped",
+]
+
+import msgspec
+
+Severity = Literal["info", "warning", "critical"]
+
+
+class AlertOpened(Event, frozen=True, kw_only=True):
+    """An episode on one series began. One alert per series and episode.
+
+    ``alert`` is derived from what caused it, so a decision taken twice is the same event. ``kind`` is ``anomaly``,
+    ``quality``, ``drift`` or ``health``; ``source_*`` is how far the input that decisions follow from had been read.
+    """
+
+    alert: str
+    kind: str
+    stream: str
+    series: str
+    severity: Severity
+    summary: str
+    opened: Rfc3339
+    last: Rfc3339
+    count: int = 1
+    first_cause: str = ""
+    last_cause: str = ""
+    p_value: float | None = None
+    source_topic: str = ""
+    source_partition: int = 0
+    source_offset: int = 0
+
+
+class AlertUpdated(AlertOpened, frozen=True, kw_only=True):
+    """The episode goes on: ``count`` causes so far, ``last`` the newest, ``severity`` the highest."""
+
+
+class AlertAcknowledged(Event, frozen=True, kw_only=True):
+    """A person has seen it."""
+
+    alert: str
+    by: str
+    time: Rfc3339
+    note: str = ""
+
+
+class AlertResolved(Event, frozen=True, kw_only=True):
+    """The episode ended: ``how`` is ``quiet`` (no cause for as long as the stream's policy says) or ``person``."""
+
+    alert: str
+    how: str
+    time: Rfc3339
+    by: str = ""
+    note: str = ""
+
+
+class AcknowledgeAlert(Command, frozen=True, kw_only=True):
+    """Ask that an open alert count as seen. Refused when it does not exist or is resolved."""
+
+    alert: str
+    by: str
+    time: Rfc3339
+    note: str = ""
+
+
+class ResolveAlert(Command, frozen=True, kw_only=True):
+    """Ask that an alert be closed. Refused when it does not exist or is resolved already."""
+
+    alert: str
+    by: str
+    time: Rfc3339
+    note: str = ""
+
+
+class CommandRefused(Event, frozen=True, kw_only=True):
+    """A command was understood and refused, and why."""
+
+    command: str
+    target: str
+    reason: str
+    causation: str = ""
+    time: Rfc3339 = ""
+
+
+class FeedbackGiven(Event, frozen=True, kw_only=True):
+    """A person's label on a verdict: ``confirmed``, ``dismissed`` or ``accepted`` ("this is the new normal")."""
+
+    id: str
+    verdict: str
+    label: Literal["confirmed", "dismissed", "accepted"]
+    by: str
+    time: Rfc3339
+    note: str = ""
+    series: str = ""
+
+
+class FeedbackWithdrawn(Event, frozen=True, kw_only=True):
+    """The label ``feedback`` no longer holds."""
+
+    feedback: str
+    by: str
+    time: Rfc3339
+    note: str = ""
+
+
+class PartitionHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """One partition as its owner sees it. ``lag`` counts records not yet committed; -1 when unknown."""
+
+    topic: str
+    partition: int
+    position: int
+    end: int
+    lag: int
+    state: str = "running"
+
+
+class WorkerStarted(Event, frozen=True, kw_only=True):
+    """A worker came up with these roles."""
+
+    worker: str
+    host: str
+    pid: int
+    roles: list[str]
+    build: str
+    time: Rfc3339
+    metrics: str = ""
+
+
+class HeartbeatRecorded(Event, frozen=True, kw_only=True):
+    """A worker is alive. Counters run since its start."""
+
+    worker: str
+    host: str
+    pid: int
+    roles: list[str]
+    time: Rfc3339
+    uptime_s: float
+    partitions: list[PartitionHealth] = []
+    readings: int = 0
+    scored: int = 0
+    rejected: int = 0
+    skipped: int = 0
+    detections: int = 0
+    readings_per_s: float = 0.0
+    memory_mib: float = 0.0
+    series: int = 0
+    state: str = "running"
+    interval_s: float = 5.0
+    metrics: str = ""
+
+
+class WorkerStopped(Event, frozen=True, kw_only=True):
+    """A worker ended, as it was asked to or with a reason."""
+
+    worker: str
+    time: Rfc3339
+    reason: str = ""
+
+
+class WorkerLost(Event, frozen=True, kw_only=True):
+    """No heartbeat came from a worker for ``silent_s`` seconds."""
+
+    worker: str
+    time: Rfc3339
+    silent_s: float
+    last: Rfc3339
+
+
+class AgentDegraded(Event, frozen=True, kw_only=True):
+    """A part works, but less well: which, why, what to do."""
+
+    worker: str
+    part: str
+    reason: str
+    remedy: str
+    time: Rfc3339
+
+
+class LedgerBroken(Event, frozen=True, kw_only=True):
+    """A partition's ledger does not add up: what, and where."""
+
+    stream: str
+    topic: str
+    partition: int
+    offset: int
+    problem: str
+    time: Rfc3339

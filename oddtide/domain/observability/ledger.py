@@ -1,0 +1,76 @@
+"""The ledger: per partition and batch, what became of every reading (promise 1).
+
+A ledger adds up when each record begins where the last one ended, ``to - from == records + holes`` and
+``scored + rejected + skipped == readings``. Promise: it is written in the same transaction as the results.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from oddtide.domain.events import Event
+
+__all__ = ["BatchCompleted", "ControlApplied", "check_batch", "check_succession"]
+
+
+class ControlApplied(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that alters verdicts took effect before the record at ``offset``.
+
+    ``kind`` is ``model``: from there on the stream scores with ``version`` of ``model`` (its artifact's digest in
+    ``digest``). A rebuild of the state applies it at the same offset.
+    """
+
+    kind: str
+    offset: int
+    model: str = ""
+    version: int = 0
+    digest: str = ""
+    causation: str = ""
+
+
+class BatchCompleted(Event, frozen=True, kw_only=True):
+    """The outcome of the records ``from .. to-1`` of one partition. ``to`` is where the partition resumes.
+
+    ``records`` were there, ``holes`` were not (compacted away, transaction markers). ``readings`` came out of them,
+    an undecodable record counting as one. ``rejected`` and ``skipped`` count readings by reason. ``hash`` runs over
+    the canonical rows of every verdict of the partition so far, as 16 hex digits. ``time`` is the last record's.
+    """
+
+    stream: str
+    topic: str
+    partition: int
+    from_offset: int = msgspec.field(name="from")
+    to_offset: int = msgspec.field(name="to")
+    records: int
+    holes: int
+    readings: int
+    scored: int
+    rejected: dict[str, int] = {}
+    skipped: dict[str, int] = {}
+    detections: int = 0
+    hash: str = ""
+    controls: list[ControlApplied] = []
+    pipeline_version: str = ""
+    build: str = ""
+    worker: str = ""
+    time: str = ""
+
+
+def check_batch(batch: BatchCompleted) -> list[str]:
+    """What does not add up inside one ledger record; empty when all does."""
+    problems = []
+    span = batch.to_offset - batch.from_offset
+    if span != batch.records + batch.holes:
+        problems.append(f"to - from is {span}, records + holes is {batch.records + batch.holes}")
+    outcomes = batch.scored + sum(batch.rejected.values()) + sum(batch.skipped.values())
+    if outcomes != batch.readings:
+        problems.append(f"{batch.readings} readings, but {outcomes} outcomes")
+    return problems
+
+
+def check_succession(previous: BatchCompleted | None, batch: BatchCompleted) -> list[str]:
+    """What is wrong between a ledger record and the one before it: a gap or a repeat of offsets."""
+    if previous is None or previous.to_offset == batch.from_offset:
+        return []
+    kind = "gap" if batch.from_offset > previous.to_offset else "repeat"
+    return [f"{kind}: the record before ends at {previous.to_offset}, this one begins at {batch.from_offset}"]

@@ -1,0 +1,63 @@
+"""What decoding yields: columns of readings, and what was refused with the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from oddtide.domain.readings import Readings
+
+__all__ = ["Decoded", "Record", "RecordLike", "Refusal", "WHOLE_RECORD"]
+
+#: ``Refusal.row`` where the record as a whole was refused.
+WHOLE_RECORD = -1
+
+
+class RecordLike(Protocol):
+    """A Kafka record, whichever client fetched it. ``timestamp`` in milliseconds; a null value is a tombstone."""
+
+    @property
+    def offset(self) -> int: ...
+    @property
+    def timestamp(self) -> int: ...
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes]]: ...
+
+
+class Record(NamedTuple):
+    """A record of our own making: for files, the facade and tests."""
+
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]] = ()
+
+
+class Refusal(NamedTuple):
+    """One reading refused. ``row`` is :data:`WHOLE_RECORD` where nothing of the record became a reading."""
+
+    offset: int
+    row: int
+    reason: str
+    detail: str
+    series: str = ""
+
+
+@dataclass(slots=True)
+class Decoded:
+    """The outcome of decoding records ``first .. next-1``: every reading is in exactly one of the two.
+
+    ``records`` is how many records there were, ``first`` and ``next`` the offsets they span (holes included).
+    """
+
+    readings: Readings
+    refusals: list[Refusal]
+    records: int
+    first: int
+    next: int

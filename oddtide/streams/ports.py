@@ -1,0 +1,74 @@
+"""What the agents need from outside, as protocols. The composition in ``config`` hands in adapters that fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from oddtide.domain.detection.ports import Detector, DetectorSpec
+from oddtide.domain.drift.policy import DriftPolicy
+from oddtide.domain.drift.ports import MonitorFactory
+from oddtide.domain.events import Message
+from oddtide.streams.envelope import Envelope
+
+__all__ = ["Artifacts", "LoggedEvent", "ReadModels", "Toolkit", "Trainer"]
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedEvent:
+    """An event as it stands in the log. ``timestamp`` is the Kafka record's, in milliseconds."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: str
+    envelope: Envelope
+    event: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Toolkit:
+    """Makes the parts of a pipeline that live in adapters or need a registry.
+
+    ``detector`` builds a detector for (spec, features); ``monitors`` a factory of drift monitors for a policy.
+    """
+
+    detector: Callable[[DetectorSpec, tuple[str, ...]], Detector]
+    monitors: Callable[[DriftPolicy], MonitorFactory]
+
+
+class ReadModels(Protocol):
+    """Where projections live. Guaranteed: state and position of a fold change in one transaction; folding a record
+    at or before the position is a no-op."""
+
+    def positions(self, projection: str) -> Mapping[tuple[str, int], int]:
+        """Next offset to fold, by (topic, partition). Absent: from the beginning."""
+        ...
+
+    def fold(
+        self, projection: str, events: Sequence[LoggedEvent], positions: Mapping[tuple[str, int], int]
+    ) -> None:
+        """Fold ``events`` in order and move to ``positions``, at once."""
+        ...
+
+
+class Artifacts(Protocol):
+    """Where trained models lie. What is read back was written here and signed, or is refused."""
+
+    def put(self, name: str, content: bytes) -> tuple[str, str]:
+        """Store; returns (reference, digest). The same content under the same name is stored once."""
+        ...
+
+    def get(self, reference: str, digest: str) -> bytes:
+        """Read back. Raises ``NotFoundError``, or ``UntrustedArtifactError`` when signature or digest is wrong."""
+        ...
+
+
+class Trainer(Protocol):
+    """Trains a batch model. ``values`` is (n, d); returns the artifact's content, library versions and metrics."""
+
+    def __call__(
+        self, algorithm: str, parameters: Mapping[str, object], values: object, features: tuple[str, ...]
+    ) -> tuple[bytes, dict[str, str], dict[str, float]]: ...
