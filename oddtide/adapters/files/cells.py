@@ -1,0 +1,88 @@
+"""Numbers and times as tables write them."""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import UTC, datetime, timedelta
+
+__all__ = ["is_number", "number", "time_ns"]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_FRACTION = re.compile(r"^(.*:\d\d)[.,](\d{7,})(.*)$")
+_DAY = re.compile(r"^(\d{4})[-/](\d\d)[-/](\d\d)$")
+_ALLOWED = frozenset("0123456789+-.eE")
+#: Epoch numbers below this are seconds, then milliseconds, microseconds, nanoseconds: each reaches the year 5138.
+_UNITS = ((1e11, 9), (1e14, 6), (1e17, 3), (math.inf, 0))
+_EARLIEST, _LATEST = 1 - 2**63, 2**63 - 1
+
+
+def number(cell: str, *, comma: bool = False) -> float:
+    """The finite number in ``cell``; blanks around it are ignored. With ``comma`` it may be a decimal comma.
+
+    Raises ``ValueError`` for anything else: NaN, infinities, digit groups, other alphabets' digits.
+    """
+    text = cell.strip()
+    if comma:
+        text = text.replace(",", ".")
+    if not _ALLOWED.issuperset(text):
+        raise ValueError(f"{_shown(cell)} is not a finite number")
+    try:
+        value = float(text)
+    except ValueError:
+        raise ValueError(f"{_shown(cell)} is not a finite number") from None
+    if math.isinf(value):
+        raise ValueError(f"{_shown(cell)} is too large for a 64-bit float")
+    return value
+
+
+def is_number(cell: str, *, comma: bool = False) -> bool:
+    """Whether :func:`number` takes it."""
+    try:
+        number(cell, comma=comma)
+    except ValueError:
+        return False
+    return True
+
+
+def time_ns(cell: str) -> int:
+    """Nanoseconds since 1970 UTC of an ISO 8601 time (a space for the T will do, no zone means UTC), a date, or a
+    number since 1970 in seconds, milliseconds, microseconds or nanoseconds, told apart by size.
+
+    Raises ``ValueError`` for anything else and for times that do not fit 64 bits (outside 1677 to 2262).
+    """
+    text = cell.strip()
+    nanoseconds = _epoch(text) if _ALLOWED.issuperset(text) and is_number(text) else _calendar(text)
+    if not _EARLIEST <= nanoseconds <= _LATEST:
+        raise ValueError(f"{_shown(cell)} lies outside the years 1677 to 2262")
+    return nanoseconds
+
+
+def _epoch(text: str) -> int:
+    size = abs(float(text))
+    digits = next(digits for limit, digits in _UNITS if size < limit)
+    try:
+        return int(text) * 10**digits
+    except ValueError:
+        return round(float(text) * 10**digits)
+
+
+def _calendar(text: str) -> int:
+    below = 0
+    if match := _FRACTION.match(text):
+        head, fraction, zone = match.groups()
+        text, below = f"{head}.{fraction[:6]}{zone}", int(fraction[6:9].ljust(3, "0"))
+    if match := _DAY.match(text):
+        text = "-".join(match.groups())
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"{_shown(text)} is neither an ISO 8601 time nor a number since 1970") from None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return ((moment - _EPOCH) // _MICROSECOND) * 1_000 + below
+
+
+def _shown(cell: str) -> str:
+    return repr(cell if len(cell) <= 40 else cell[:40] + "…")

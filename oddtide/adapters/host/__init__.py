@@ -1,0 +1,1 @@
+"""The machine this runs on, through psutil."""
