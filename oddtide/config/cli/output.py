@@ -1,0 +1,116 @@
+"""Printing what a command found: a table for people, JSON or JSON lines for programs. Always to stdout."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+import rich_click as click
+
+__all__ = ["Row", "console", "emit", "emit_line", "emit_one", "note", "plain", "to_json"]
+
+Row = Mapping[str, Any]
+
+_WIDE = 10_000
+
+
+def plain(value: Any) -> Any:
+    """``value`` as JSON knows it: structs as objects, NaN and infinities as null."""
+    import orjson
+
+    return orjson.loads(orjson.dumps(msgspec.to_builtins(value, enc_hook=str), option=orjson.OPT_NON_STR_KEYS))
+
+
+def to_json(value: Any, *, indent: bool = False) -> str:
+    """``value`` as JSON text."""
+    import orjson
+
+    option = orjson.OPT_NON_STR_KEYS | (orjson.OPT_INDENT_2 if indent else 0)
+    return orjson.dumps(msgspec.to_builtins(value, enc_hook=str), option=option).decode()
+
+
+def emit(rows: Iterable[Row], *, output: str, columns: Sequence[str] = (), empty: str = "nothing to show") -> None:
+    """Print ``rows``. ``columns`` picks and orders what the table shows (default: all); JSON always has every key.
+
+    With ``jsonl`` rows are printed as they come; the others wait for the last.
+    """
+    if output == "jsonl":
+        for row in rows:
+            emit_line(row)
+        return
+    every = list(rows)
+    if output == "json":
+        click.echo(to_json(every, indent=True))
+    elif not every:
+        note(empty)
+    else:
+        _table(every, columns or list(every[0]))
+
+
+def emit_one(row: Row, *, output: str) -> None:
+    """Print one thing: its fields below one another, or as one JSON object."""
+    if output != "table":
+        click.echo(to_json(row, indent=output == "json"))
+        return
+    _print_grid([(str(name), _cell(value)) for name, value in row.items()])
+
+
+def emit_line(value: Any) -> None:
+    """One JSON object on one line."""
+    click.echo(to_json(value))
+
+
+def note(text: str) -> None:
+    """A remark for the person: to stderr, so that it never mixes with data."""
+    click.echo(text, err=True)
+
+
+def console(*, stderr: bool = False) -> Any:
+    """A rich console; where the stream is no terminal it never cuts or wraps a line."""
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() else _WIDE
+    return Console(file=stream, width=width, soft_wrap=False, highlight=False)
+
+
+def _table(rows: Sequence[Row], columns: Sequence[str]) -> None:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD if sys.stdout.isatty() else None, pad_edge=False)
+    for name in columns:
+        numeric = all(isinstance(row.get(name), (int, float, type(None))) for row in rows)
+        table.add_column(name.replace("_", " "), justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(_cell(row.get(name)) for name in columns))
+    console().print(table)
+
+
+def _print_grid(pairs: Sequence[tuple[str, str]]) -> None:
+    from rich.table import Table
+
+    grid = Table(box=None, show_header=False, pad_edge=False)
+    grid.add_column(style="bold" if sys.stdout.isatty() else "")
+    grid.add_column(overflow="fold")
+    for name, value in pairs:
+        grid.add_row(name.replace("_", " "), value)
+    console().print(grid)
+
+
+def _cell(value: Any) -> str:
+    from rich.markup import escape
+
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:,.6g}"
+    if isinstance(value, str):
+        return escape(value)
+    if isinstance(value, (list, tuple, set)) and all(isinstance(item, (str, int)) for item in value):
+        return escape(", ".join(str(item) for item in value)) or "-"
+    return escape(str(value) if isinstance(value, int) else to_json(value))

@@ -1,0 +1,131 @@
+"""The sections of the settings file. Every field says what it means and in which unit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+__all__ = [
+    "AlertSettings",
+    "ArtifactSettings",
+    "EmbeddedSettings",
+    "KafkaSettings",
+    "LogSettings",
+    "Section",
+    "StorageSettings",
+    "WebhookSettings",
+    "WorkerSettings",
+]
+
+SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
+SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
+Severity = Literal["info", "warning", "critical"]
+
+
+class Section(BaseModel):
+    """Base of all sections: unknown keys are refused, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class KafkaSettings(Section):
+    """The cluster, and how our own topics are made on it."""
+
+    bootstrap: str = Field(
+        default="embedded",
+        min_length=1,
+        description="Addresses of the brokers, host:port, comma-separated; 'embedded' is the one `oddtide up` starts.",
+    )
+    security_protocol: SecurityProtocol = Field(default="PLAINTEXT", description="How to connect to the brokers.")
+    ssl_cafile: Path | None = Field(default=None, description="File with the certificates to trust (PEM).")
+    ssl_certfile: Path | None = Field(default=None, description="File with our own certificate (PEM), for mutual TLS.")
+    ssl_keyfile: Path | None = Field(default=None, description="File with the key of our own certificate (PEM).")
+    sasl_mechanism: SaslMechanism = Field(default="PLAIN", description="How to log in, where the protocol is SASL_*.")
+    sasl_username: str = Field(default="", description="User name, where the protocol is SASL_*.")
+    sasl_password: SecretStr = Field(default=SecretStr(""), description="Password, where the protocol is SASL_*.")
+    replication: int = Field(default=1, ge=1, le=16, description="Replicas of each topic that we create (count).")
+    result_partitions: int = Field(default=4, ge=1, le=10_000, description="Partitions of each result topic (count).")
+    retention_days: int = Field(default=30, ge=1, description="How long readings and results are kept (days).")
+
+
+class EmbeddedSettings(Section):
+    """The Kafka that `oddtide up` starts on this machine."""
+
+    port: int = Field(default=29092, ge=1, le=65_535, description="Port on 127.0.0.1 for clients.")
+    heap_mib: int = Field(default=512, ge=128, description="Java heap (MiB).")
+
+
+class StorageSettings(Section):
+    """Where the read models live."""
+
+    url: SecretStr = Field(
+        default=SecretStr(""),
+        description="SQLAlchemy URL, e.g. postgresql+psycopg://user:password@host/name. "
+        "Empty: SQLite in the data folder.",
+    )
+
+
+class WorkerSettings(Section):
+    """How a worker runs."""
+
+    session_timeout_s: float = Field(
+        default=10.0, ge=1.0, le=300.0, description="Silence after which a worker's partitions go to others (seconds)."
+    )
+    heartbeat_s: float = Field(default=5.0, gt=0.0, le=300.0, description="Interval of the heartbeat events (seconds).")
+    max_batch: int = Field(
+        default=5_000, ge=1, le=100_000, description="Most records of a partition per batch (count)."
+    )
+    metrics_host: str = Field(
+        default="127.0.0.1", description="Address on which /metrics, /ready and /live are served."
+    )
+    metrics_port: int = Field(default=9464, ge=0, le=65_535, description="Port of /metrics, /ready and /live; 0: none.")
+
+
+class AlertSettings(Section):
+    """When detections and other findings become alerts, and when those end."""
+
+    quiet_s: float = Field(
+        default=900.0, gt=0.0, description="An alert resolves by itself after this long without a cause (seconds)."
+    )
+    critical_p_value: float = Field(
+        default=1e-9,
+        gt=0.0,
+        lt=1.0,
+        description="An anomaly at or below this p-value makes its alert critical (probability).",
+    )
+    warning_count: int = Field(
+        default=3, ge=1, description="From this many causes on an alert is a warning, below only info (count)."
+    )
+
+
+class WebhookSettings(Section):
+    """One receiver of notifications."""
+
+    name: str = Field(default="webhook", min_length=1, description="Name in log lines and in `oddtide status`.")
+    url: SecretStr = Field(description="http(s) address that gets a POST with the alert as JSON.")
+    minimum_severity: Severity = Field(default="warning", description="The least severity to notify about.")
+    timeout_s: float = Field(default=10.0, gt=0.0, le=300.0, description="How long to wait for an answer (seconds).")
+    attempts: int = Field(default=8, ge=1, le=100, description="How often to try before giving up (count).")
+    headers: dict[str, SecretStr] = Field(default_factory=dict, description="HTTP headers to send along.")
+
+
+class ArtifactSettings(Section):
+    """Where trained models lie. Each is signed; one without a valid signature is never loaded."""
+
+    folder: Path | None = Field(
+        default=None, description="Folder for artifacts. Unset: `artifacts` in the data folder."
+    )
+    key: SecretStr = Field(
+        default=SecretStr(""),
+        description="Secret that artifacts are signed with; the same on all machines. Empty: one made on first use "
+        "and kept in the data folder.",
+    )
+
+
+class LogSettings(Section):
+    """Log lines; they go to stderr."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="The least level to write.")
+    format: Literal["text", "json"] = Field(default="text", description="For people (text) or one JSON object a line.")

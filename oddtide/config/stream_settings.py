@@ -1,0 +1,207 @@
+"""The settings of one stream, and the plan that they amount to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from oddtide.config.sections import Section
+
+if TYPE_CHECKING:
+    from oddtide.domain.quality.contract import Contract
+    from oddtide.streams.pipeline.plan import StreamPlan
+
+__all__ = [
+    "ContractSettings",
+    "DetectorSettings",
+    "DriftSettings",
+    "FeatureSettings",
+    "StreamSettings",
+    "ThresholdSettings",
+]
+
+_OrderPolicy = Literal["accept", "skip", "reject"]
+_TOPIC_PATTERN = r"^[A-Za-z0-9._-]*$"
+
+
+def _named(key: str) -> Any:
+    """Lets a bare name stand for a table that holds only that name."""
+
+    def widen(value: Any) -> Any:
+        return {key: value} if isinstance(value, str) else value
+
+    return widen
+
+
+class FeatureSettings(Section):
+    """One numeric feature of a stream."""
+
+    name: str = Field(min_length=1, max_length=128, description="The feature's name in the readings.")
+    required: bool = Field(default=True, description="Whether a reading without it is refused.")
+    minimum: float | None = Field(default=None, description="Least value allowed, in the feature's own unit.")
+    maximum: float | None = Field(default=None, description="Greatest value allowed, in the feature's own unit.")
+    on_range: Literal["reject", "skip", "report"] = Field(
+        default="reject",
+        description="A value out of range: refuse the reading, count but do not score it, or only report.",
+    )
+
+    @model_validator(mode="after")
+    def _range(self) -> FeatureSettings:
+        if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
+            raise ValueError(f"feature {self.name!r}: minimum {self.minimum} is above maximum {self.maximum}")
+        return self
+
+
+class DetectorSettings(Section):
+    """One detector of a stream."""
+
+    kind: str = Field(
+        min_length=1, description="ewma, half_space_trees, river:<Class> or pyod:<Class>; `oddtide models` trains pyod."
+    )
+    parameters: dict[str, Any] = Field(default_factory=dict, description="The detector's own parameters.")
+    label: str = Field(default="", description="A name to tell two of the same kind apart.")
+
+
+class ContractSettings(Section):
+    """What a stream promises; what becomes of a reading that breaks it."""
+
+    max_age_s: float = Field(
+        default=40 * 365.25 * 86_400,
+        gt=0.0,
+        description="How far a reading may lie before its record's timestamp (seconds).",
+    )
+    max_ahead_s: float = Field(default=3_600.0, ge=0.0, description="How far after it (seconds).")
+    order: _OrderPolicy = Field(default="accept", description="A reading older than the newest of its series.")
+    duplicates: _OrderPolicy = Field(
+        default="accept", description="A reading at exactly the newest time of its series."
+    )
+    unknown_fields: Literal["reject", "ignore"] = Field(
+        default="reject", description="A reading with undeclared fields."
+    )
+    max_series_bytes: int = Field(default=512, ge=1, le=65_536, description="Longest series key (bytes of UTF-8).")
+    max_labels: int = Field(default=32, ge=0, le=1_024, description="Most labels a reading may carry (count).")
+
+
+class ThresholdSettings(Section):
+    """When a verdict is a detection."""
+
+    p_value: float = Field(
+        default=1e-6,
+        ge=0.0,
+        le=1.0,
+        description="At or below this p-value; the share of ordinary readings that may be flagged.",
+    )
+    score: float | None = Field(
+        default=None, ge=0.0, description="Also at or above this score (the detector's own scale)."
+    )
+
+
+class DriftSettings(Section):
+    """How changes of distribution are watched (deep profile only)."""
+
+    monitor: Literal["adwin"] = Field(default="adwin", description="The method.")
+    delta: float = Field(
+        default=0.0005, gt=0.0, lt=1.0, description="Its confidence; smaller means fewer false alarms."
+    )
+    warning_delta: float = Field(default=0.01, gt=0.0, lt=1.0, description="Confidence of the warning before it.")
+    adaptation: Literal["none", "reset", "retrain"] = Field(
+        default="none", description="After a drift: nothing, forget the series' detector state, or retrain its model."
+    )
+
+
+_Feature = Annotated[FeatureSettings, BeforeValidator(_named("name"), json_schema_input_type=str | FeatureSettings)]
+_Detector = Annotated[DetectorSettings, BeforeValidator(_named("kind"), json_schema_input_type=str | DetectorSettings)]
+
+
+class StreamSettings(Section):
+    """One stream of readings: its topic, what it promises, how it is watched."""
+
+    name: str = Field(default="readings", pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$", description="The stream's name.")
+    topic: str = Field(
+        default="", max_length=200, pattern=_TOPIC_PATTERN, description="Topic of its readings. Empty: <prefix>.<name>."
+    )
+    partitions: int = Field(
+        default=4, ge=1, le=10_000, description="Partitions of that topic, fixed once made (count)."
+    )
+    features: list[_Feature] = Field(
+        default_factory=lambda: [FeatureSettings(name="value")],
+        min_length=1,
+        description="Its numeric features, in order: names, or tables with rules.",
+    )
+    contract: ContractSettings = Field(default_factory=ContractSettings, description="Rules for its readings.")
+    detectors: list[_Detector] = Field(
+        default_factory=lambda: [DetectorSettings(kind="ewma")],
+        min_length=1,
+        description="What scores it: names, or tables with parameters.",
+    )
+    threshold: ThresholdSettings = Field(
+        default_factory=ThresholdSettings, description="When a verdict is a detection."
+    )
+    publish: Literal["anomalies", "all"] = Field(
+        default="anomalies", description="Publish anomalies only, or every verdict."
+    )
+    profile: Literal["light", "deep"] | None = Field(
+        default=None,
+        description="light: validation, moments, EWMA. deep: also quantile sketches, drift and every detector. "
+        "Unset: light where the only detectors are ewma.",
+    )
+    profile_every: int = Field(
+        default=1_000, ge=0, description="Publish a series' profile every so many of its readings (count); 0: never."
+    )
+    drift: DriftSettings = Field(default_factory=DriftSettings, description="Watching for drift; deep profile only.")
+
+    @field_validator("features")
+    @classmethod
+    def _distinct_features(cls, features: list[FeatureSettings]) -> list[FeatureSettings]:
+        _distinct([feature.name for feature in features], "feature")
+        return features
+
+    @field_validator("detectors")
+    @classmethod
+    def _distinct_detectors(cls, detectors: list[DetectorSettings]) -> list[DetectorSettings]:
+        _distinct([detector.label or detector.kind for detector in detectors], "detector; give one a label")
+        return detectors
+
+    @model_validator(mode="after")
+    def _affordable(self) -> StreamSettings:
+        heavy = [detector.kind for detector in self.detectors if detector.kind != "ewma"]
+        if self.profile == "light" and heavy:
+            raise ValueError(f"profile 'light' has room for ewma only, not {heavy[0]!r}; set profile = \"deep\"")
+        return self
+
+    def topic_for(self, prefix: str) -> str:
+        """The full name of the readings topic."""
+        return self.topic or f"{prefix}.{self.name}"
+
+    def plan(self, prefix: str) -> StreamPlan:
+        """Everything that decides this stream's verdicts, as plain values."""
+        from oddtide.domain.detection.ports import DetectorSpec
+        from oddtide.domain.detection.threshold import ThresholdRule
+        from oddtide.domain.drift.policy import DriftPolicy
+        from oddtide.streams.pipeline.plan import StreamPlan
+
+        light = all(detector.kind == "ewma" for detector in self.detectors)
+        return StreamPlan(
+            name=self.name,
+            topic=self.topic_for(prefix),
+            contract=self._contract(),
+            detectors=tuple(DetectorSpec(d.kind, dict(d.parameters), d.label) for d in self.detectors),
+            threshold=ThresholdRule(self.threshold.p_value, self.threshold.score),
+            drift=DriftPolicy(**self.drift.model_dump()),
+            publish=self.publish,
+            profile=self.profile or ("light" if light else "deep"),
+            profile_every=self.profile_every,
+        )
+
+    def _contract(self) -> Contract:
+        from oddtide.domain.quality.contract import Contract, FeatureRule
+
+        rules = tuple(FeatureRule(**feature.model_dump()) for feature in self.features)
+        return Contract(features=rules, **self.contract.model_dump())
+
+
+def _distinct(names: list[str], what: str) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"{name!r} is there twice as {what}")
