@@ -16,12 +16,14 @@ __all__ = ["BatchCompleted", "ControlApplied", "check_batch", "check_succession"
 class ControlApplied(msgspec.Struct, frozen=True, kw_only=True):
     """Something that alters verdicts took effect before the record at ``offset``.
 
-    ``kind`` is ``model``: from there on the stream scores with ``version`` of ``model`` (its artifact's digest in
-    ``digest``). A rebuild of the state applies it at the same offset.
+    ``kind`` is ``model``: from there on the stream's ``detector`` scores with ``version`` of ``model``, whose artifact
+    lies at ``artifact`` and has ``digest``. A rebuild of the state applies it at the same offset.
     """
 
     kind: str
     offset: int
+    detector: str = ""
+    artifact: str = ""
     model: str = ""
     version: int = 0
     digest: str = ""

@@ -1,0 +1,246 @@
+"""The ingest role: readings in, verdicts and every other result out, one transaction a batch.
+
+The Faust agent is thin: a batch of a partition goes to the :class:`PartitionOwner` of that partition. This module
+gives partitions their owners when the group assigns them, and takes them away again:
+
+- assigned: fence (open the partition's transactional producer), read its ledger, rebuild the state from the log;
+- revoked: let what is folded be committed;
+- lost to an error: take it again if it is still ours, or end the worker where going on would break a promise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import structlog
+from aiokafka.errors import ProducerFenced
+from faust.types import TP
+
+from oddtide.domain.errors import OddtideError, StateMismatchError
+from oddtide.streams.app import WorkerContext, batch_agent, make_app
+from oddtide.streams.champions import ChampionBoard, Champions
+from oddtide.streams.ledger import PartitionLedger, earliest_offsets, read_ledgers
+from oddtide.streams.owner import PartitionOwner, Services
+from oddtide.streams.parts import WorkerParts
+from oddtide.streams.pipeline.outcome import Outcome
+from oddtide.streams.pipeline.plan import StreamPlan
+from oddtide.streams.pipeline.processor import PartitionProcessor
+from oddtide.streams.pipeline.running_hash import hash_text
+from oddtide.streams.results import result_records
+from oddtide.streams.transactions import PartitionWriter
+from oddtide.streams.transport import BatchApp
+
+__all__ = ["build"]
+
+ROLE = "ingest"
+_RETRY_S = 1.0
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Holding:
+    owner: PartitionOwner
+    writer: PartitionWriter
+
+
+class _Partitions:
+    """The partitions that this worker holds."""
+
+    def __init__(self, app: BatchApp, context: WorkerContext, parts: WorkerParts) -> None:
+        self._app = app
+        self._context = context
+        self._parts = parts
+        self._plans = {plan.topic: plan for plan in parts.plans}
+        self._held: dict[TP, _Holding] = {}
+        self._lock = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._board = ChampionBoard(context.broker, context.catalogue.name("models"), Champions(parts.plans))
+        self._board_ready = False
+
+    def assigned(self) -> set[TP]:
+        """The readings partitions that the group gave us."""
+        return {TP(tp.topic, tp.partition) for tp in self._app.consumer.assignment() if tp.topic in self._plans}
+
+    async def positions(self, assigned: set[TP]) -> Mapping[TP, int]:
+        """Where each held partition goes on: its state's position."""
+        return {tp: held.owner.processor.position for tp, held in self._held.items() if tp in assigned}
+
+    async def handle(self, tp: TP, records: list[Any], acknowledge: Callable[[], None]) -> None:
+        """Hand a batch to its owner. One for a partition that we do not hold is left alone: taking it seeks back."""
+        held = self._held.get(tp)
+        if held is not None and not held.owner.dead:
+            await held.owner.feed(records, acknowledge)
+
+    async def on_rebalance_complete(self, *_: Any, **__: Any) -> None:
+        """The group has settled: hold exactly what it gave us."""
+        generation = self._app.consumer_generation_id
+        await self._start_board()
+        for tp in set(self._held) - self.assigned():
+            await self._release(tp)
+        while generation == self._app.consumer_generation_id and not self._app.should_stop:
+            try:
+                await self._take(self.assigned())
+                self._context.progress.role(ROLE, "running")
+                return
+            except StateMismatchError as error:
+                await self._give_up(error)
+                return
+            except Exception as error:  # noqa: BLE001 - Kafka may be away for a while: keep trying, say so
+                _log.warning("cannot take partitions yet", reason=_text(error))
+                self._context.progress.role(ROLE, "degraded", _text(error))
+                await asyncio.sleep(_RETRY_S)
+
+    async def on_partitions_revoked(self, *_: Any, **__: Any) -> None:
+        """Let everything folded be committed before another worker may take it."""
+        patience = self._context.session_timeout_s / 2
+        await asyncio.gather(*(held.owner.settle(patience) for held in self._held.values()))
+
+    async def on_before_shutdown(self, *_: Any, **__: Any) -> None:
+        """Commit what is folded, then let go of everything."""
+        await self.on_partitions_revoked()
+        for tp in list(self._held):
+            await self._release(tp)
+        await self._board.stop()
+
+    async def _start_board(self) -> None:
+        if not self._board_ready:
+            await self._board.start()
+            self._board_ready = True
+
+    async def _release(self, tp: TP) -> None:
+        held = self._held.pop(tp)
+        held.owner.close()
+        self._context.progress.drop(tp.topic, tp.partition)
+        await held.writer.close()
+
+    async def _take(self, wanted: Iterable[TP]) -> None:
+        """Fence, read the ledgers, and begin a new ownership of each of ``wanted``."""
+        async with self._lock:
+            by_topic: dict[str, list[int]] = {}
+            for tp in sorted(wanted):
+                by_topic.setdefault(tp.topic, []).append(tp.partition)
+            await asyncio.gather(*(self._take_topic(topic, parts) for topic, parts in by_topic.items()))
+
+    async def _take_topic(self, topic: str, partitions: list[int]) -> None:
+        plan, context = self._plans[topic], self._context
+        for partition in partitions:
+            context.progress.place(plan.name, topic, partition, "restoring")
+        writers = dict(zip(partitions, await asyncio.gather(*(self._fence(topic, p) for p in partitions)), strict=True))
+        ledger_topic = context.catalogue.ledger_of(topic)
+        ledgers, starts = await asyncio.gather(
+            read_ledgers(context.broker, ledger_topic, partitions),
+            earliest_offsets(context.broker, topic, partitions),
+        )
+        for partition in partitions:
+            await self._begin(TP(topic, partition), writers[partition], ledgers[partition], starts[partition])
+
+    async def _fence(self, topic: str, partition: int) -> PartitionWriter:
+        writer = PartitionWriter(self._context.broker, f"{self._context.application}-{topic}-{partition}")
+        await writer.open()
+        return writer
+
+    async def _begin(self, tp: TP, writer: PartitionWriter, ledger: PartitionLedger, start: int) -> None:
+        plan, old = self._plans[tp.topic], self._held.pop(tp, None)
+        processor, models = self._kept(old, ledger)
+        if old is not None:
+            old.owner.close()
+            await old.writer.close()
+        if processor is None:
+            processor = PartitionProcessor(
+                plan, self._parts.toolkit, application=self._context.application, partition=tp.partition
+            )
+            processor.start_at(start)
+        owner = PartitionOwner(processor, ledger, start, self._services(tp, plan, writer))
+        owner.adopt_models(models)
+        self._held[tp] = _Holding(owner, writer)
+        _log.info(
+            "holds partition", topic=tp.topic, partition=tp.partition, state_at=processor.position,
+            ledger_at=owner.committed, to_fold_silently=max(owner.committed - processor.position, 0),
+        )  # fmt: skip
+
+    @staticmethod
+    def _kept(old: _Holding | None, ledger: PartitionLedger) -> tuple[PartitionProcessor | None, dict[str, str]]:
+        """The state in memory, where it is exactly what the ledger speaks of."""
+        if old is None or ledger.last is None or not old.owner.keepable:
+            return None, {}
+        processor = old.owner.processor
+        same = processor.position == ledger.last.to_offset and hash_text(processor.hash) == ledger.last.hash
+        return (processor, old.owner.models) if same else (None, {})
+
+    def _services(self, tp: TP, plan: StreamPlan, writer: PartitionWriter) -> Services:
+        async def seek(offset: int) -> None:
+            await self._app.consumer.seek_wait({tp: offset})
+
+        return Services(
+            commit=partial(self._commit, plan, writer),
+            seek=seek,
+            lost=partial(self._lost, tp),
+            highwater=lambda: int(self._app.consumer.highwater(tp) or -1),
+            champions=self._board.champions,
+            artifacts=self._parts.artifacts,
+            progress=self._context.progress,
+            build=self._context.build,
+        )
+
+    async def _commit(self, plan: StreamPlan, writer: PartitionWriter, outcomes: list[Outcome]) -> None:
+        context = self._context
+        await writer.commit(
+            record
+            for outcome in outcomes
+            for record in result_records(
+                outcome, plan, context.catalogue, context.source, context.build, context.worker
+            )
+        )
+
+    def _lost(self, tp: TP, error: BaseException) -> None:
+        _log.warning("partition lost", topic=tp.topic, partition=tp.partition, reason=_text(error))
+        self._context.progress.place(self._plans[tp.topic].name, tp.topic, tp.partition, "failed")
+        task = asyncio.ensure_future(self._retake(tp, fenced=isinstance(error, ProducerFenced)))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _retake(self, tp: TP, *, fenced: bool) -> None:
+        """Take a partition again that was lost without a rebalance (broker restarted, transaction timed out). After
+        being fenced, first let the group tell who is a member, or two owners would fence each other for ever."""
+        generation, lost = self._app.consumer_generation_id, self._held.get(tp)
+        await asyncio.sleep(self._context.session_timeout_s + 1 if fenced else _RETRY_S)
+        while self._still_ours(tp, lost, generation):
+            try:
+                await self._take([tp])
+                await self._app.consumer.seek_wait({tp: self._held[tp].owner.processor.position})
+                return
+            except StateMismatchError as error:
+                await self._give_up(error)
+                return
+            except Exception as error:  # noqa: BLE001 - Kafka may be away for a while: keep trying, say so
+                _log.warning("cannot take partition back yet", partition=tp.partition, reason=_text(error))
+                await asyncio.sleep(_RETRY_S)
+
+    def _still_ours(self, tp: TP, lost: _Holding | None, generation: int) -> bool:
+        same = self._held.get(tp) is lost and generation == self._app.consumer_generation_id
+        return same and not self._app.should_stop and tp in self.assigned()
+
+    async def _give_up(self, error: OddtideError) -> None:
+        _log.error("stopping: going on would break a promise", reason=str(error))
+        await self._app.crash(error)
+
+
+def build(context: WorkerContext, parts: WorkerParts) -> BatchApp:
+    """The Faust app of the ingest role."""
+    app = make_app(context, ROLE)
+    partitions = _Partitions(app, context, parts)
+    app.positions = partitions.positions
+    app.on_rebalance_complete.connect(partitions.on_rebalance_complete)
+    app.on_partitions_revoked.connect(partitions.on_partitions_revoked)
+    app.on_before_shutdown.connect(partitions.on_before_shutdown)
+    batch_agent(app, [plan.topic for plan in parts.plans], partitions.handle, ROLE)
+    return app
+
+
+def _text(error: BaseException) -> str:
+    return str(error) or type(error).__name__

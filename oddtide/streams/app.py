@@ -1,0 +1,106 @@
+"""What every role of a worker is made of: its context, and a Faust app of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from faust.serializers.codecs import Codec
+from faust.types import TP
+from mode import CrashingSupervisor
+
+from oddtide.streams.broker import BrokerAccess
+from oddtide.streams.progress import ProgressBoard
+from oddtide.streams.topics import TopicCatalogue
+from oddtide.streams.transport import BatchApp, PositionSource, quicken_transactions
+
+__all__ = ["TP", "WorkerContext", "batch_agent", "make_app"]
+
+
+@dataclass(frozen=True)
+class WorkerContext:
+    """Who this worker is and what it stands on.
+
+    ``clock`` gives nanoseconds since 1970; only heartbeats, quiet times and log lines use it, never a verdict.
+    ``instance_id`` makes group membership static: a quick restart then causes no rebalance.
+    """
+
+    application: str
+    broker: BrokerAccess
+    catalogue: TopicCatalogue
+    worker: str
+    host: str
+    pid: int
+    build: str
+    folder: Path
+    clock: Callable[[], int]
+    session_timeout_s: float = 10.0
+    max_batch: int = 5_000
+    instance_id: str = ""
+    metrics_url: str = ""
+    heartbeat_s: float = 5.0
+    roles: tuple[str, ...] = ()
+    progress: ProgressBoard = field(default_factory=ProgressBoard)
+
+    @property
+    def source(self) -> str:
+        """The ``source`` of events that this worker publishes."""
+        return f"/{self.application}/{self.worker}"
+
+
+class _Raw(Codec):
+    """Bytes stay bytes: decoding is the pipeline's work, a record at a time."""
+
+    def _loads(self, s: bytes) -> Any:
+        return s
+
+    def _dumps(self, s: Any) -> bytes:
+        return bytes(s)
+
+
+def make_app(context: WorkerContext, role: str, *, positions: PositionSource | None = None) -> BatchApp:
+    """The Faust app of a role, in the consumer group ``<application>-<role>``."""
+    quicken_transactions()
+    folder = context.folder / "faust"
+    folder.mkdir(parents=True, exist_ok=True)
+    name = f"{context.application}-{role}"
+    app = BatchApp(
+        name,
+        **context.broker.faust_options(),
+        datadir=str(folder / f"{name}-{context.worker}"),
+        consumer_auto_offset_reset="earliest",
+        consumer_group_instance_id=f"{context.instance_id}-{role}" if context.instance_id else None,
+        topic_disable_leader=True,
+        topic_allow_declare=False,
+        web_enabled=False,
+        stream_wait_empty=False,
+        stream_buffer_maxsize=8,
+        broker_max_poll_records=context.max_batch,
+        broker_session_timeout=context.session_timeout_s,
+        broker_heartbeat_interval=min(context.session_timeout_s / 3, 3.0),
+        broker_commit_interval=1.0,
+        # Alerts, positions and lag come from our own events; Faust's livelock warnings know nothing of batches.
+        stream_processing_timeout=3600.0,
+    )
+    app.positions = positions
+    return app
+
+
+def batch_agent(
+    app: BatchApp, topics: list[str], handle: Callable[[TP, list[Any], Callable[[], None]], Any], name: str
+) -> None:
+    """Register a Faust agent that hands each batch of ``topics`` to ``await handle(tp, records, ack)``.
+
+    The handler acknowledges when the batch's effects are durable. A handler that raises ends the worker with the
+    reason: going on would lose the batch in silence.
+    """
+    channel = app.topic(*topics, value_serializer=_Raw(), key_serializer="raw")
+
+    @app.agent(channel, name=name, supervisor_strategy=CrashingSupervisor)
+    async def agent(stream: Any) -> None:
+        async for event in stream.noack().events():
+            message = event.message
+            if message.generation_id == app.consumer_generation_id:
+                await handle(message.tp, event.value, event.ack)

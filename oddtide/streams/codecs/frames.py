@@ -1,0 +1,108 @@
+"""Verdict frames: every verdict of a batch in one message, as an Arrow IPC stream.
+
+Column names are the fields of ``Verdict``; a feature's are ``value:<feature>``, ``expected:<feature>`` and so on. What
+all rows share (stream, coordinates, versions) stands in the schema's metadata, so any Arrow reader can use a frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import orjson
+
+from oddtide.domain.detection.events import Verdict
+from oddtide.domain.detection.ports import Scores
+from oddtide.domain.errors import DecodeError
+from oddtide.domain.readings import FloatArray, Readings
+from oddtide.streams.pipeline.verdicts import Origin, VerdictColumns
+
+__all__ = ["FRAME_TYPE", "encode_frames", "expand_frame"]
+
+FRAME_TYPE = "oddtide.VerdictFrame"
+CONTENT_TYPE = "application/vnd.apache.arrow.stream"
+#: Rows in one frame at most, so that a frame stays well below Kafka's 1 MiB.
+MAX_ROWS = 2_000
+
+_BLOCKS = ("expected", "lower", "upper")
+
+
+def encode_frames(columns: VerdictColumns) -> Iterator[bytes]:
+    """The verdicts as frames of at most :data:`MAX_ROWS`, in order."""
+    for start in range(0, len(columns), MAX_ROWS):
+        yield _encode(columns, start, min(start + MAX_ROWS, len(columns)))
+
+
+def _encode(columns: VerdictColumns, start: int, stop: int) -> bytes:
+    import pyarrow as pa
+
+    origin, readings, scores, part = columns.origin, columns.readings, columns.scores, slice(start, stop)
+    data: dict[str, Any] = {
+        "series": pa.array(readings.series[start:stop], pa.string()).dictionary_encode(),
+        "time": readings.times[part],
+        "offset": readings.offsets[part],
+        "row": readings.rows[part],
+        "arrival": readings.arrivals[part],
+        "score": scores.score[part],
+        "p_value": scores.p_value[part],
+        "is_anomaly": columns.is_anomaly[part],
+        "seen": scores.seen[part],
+        "needed": columns.needed[part],
+        "driver": columns.driver[part],
+    }
+    if readings.labels:
+        data["labels"] = [orjson.dumps(labels).decode() if labels else None for labels in readings.labels[start:stop]]
+    for j, feature in enumerate(origin.features):
+        data[f"value:{feature}"] = readings.values[part, j]
+        data[f"contribution:{feature}"] = scores.contributions[part, j]
+        for name in _BLOCKS:
+            block = getattr(scores, name)
+            if block is not None:
+                data[f"{name}:{feature}"] = block[part, j]
+    origin_fields = {name: getattr(origin, name) for name in Origin.__dataclass_fields__}
+    table = pa.table(data).replace_schema_metadata({"oddtide": orjson.dumps(origin_fields)})
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return bytes(sink.getvalue())
+
+
+def expand_frame(frame: bytes) -> Iterator[Verdict]:
+    """The verdicts of a frame, in order. Raises ``DecodeError`` for what is none."""
+    return iter(_decode(frame))
+
+
+def _decode(frame: bytes) -> VerdictColumns:
+    import pyarrow as pa
+
+    try:
+        table = pa.ipc.open_stream(frame).read_all()
+        fields = orjson.loads((table.schema.metadata or {})[b"oddtide"])
+        tuples = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+        origin = Origin(**tuples)
+    except (pa.ArrowInvalid, KeyError, TypeError, orjson.JSONDecodeError) as error:
+        raise DecodeError("not_a_frame", f"no verdict frame: {error}") from None
+
+    def column(name: str) -> Any:
+        return table.column(name).to_numpy()
+
+    def block(name: str) -> FloatArray | None:
+        names = [f"{name}:{feature}" for feature in origin.features]
+        if names[0] not in table.column_names:
+            return None
+        return np.stack([column(each) for each in names], axis=1)
+
+    values, contributions = block("value"), block("contribution")
+    if values is None or contributions is None:
+        raise DecodeError("not_a_frame", "no verdict frame: it has no values")
+    labels = table.column("labels").to_pylist() if "labels" in table.column_names else []
+    readings = Readings(
+        table.column("series").to_pylist(), column("time"), values, column("offset"), column("row"), column("arrival"),
+        [orjson.loads(text) if text else None for text in labels],
+    )  # fmt: skip
+    scores = Scores(
+        column("score"), column("p_value"), contributions, column("seen"), block("expected"), block("lower"),
+        block("upper"),
+    )  # fmt: skip
+    return VerdictColumns(origin, readings, scores, column("driver"), column("needed"), column("is_anomaly"))

@@ -1,0 +1,255 @@
+"""One ownership of one partition: from the fence that begins it to the one that ends it.
+
+The truth is the ledger: its last committed record says how far the partition's results are published and their
+running hash. What lies before that position is folded *in silence* (state only), what lies after it is folded,
+published and committed, in order, in one transaction a batch. Any error of the producer ends the ownership.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from oddtide.domain.errors import OddtideError, StateMismatchError
+from oddtide.domain.observability.ledger import ControlApplied
+from oddtide.streams.champions import Champions
+from oddtide.streams.ledger import PartitionLedger
+from oddtide.streams.pipeline.outcome import Outcome
+from oddtide.streams.pipeline.processor import PartitionProcessor
+from oddtide.streams.pipeline.running_hash import hash_text
+from oddtide.streams.ports import Artifacts
+from oddtide.streams.progress import ProgressBoard
+
+__all__ = ["Acknowledge", "Commit", "PartitionOwner", "Services"]
+
+Acknowledge = Callable[[], None]
+Commit = Callable[[list[Outcome]], Awaitable[None]]
+
+#: Batches folded but not yet committed, at most: what bounds memory when Kafka is slow to take results.
+MAX_PENDING = 4
+COMMIT_TIMEOUT_S = 60.0
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What an owner needs from its surroundings. ``seek`` asks for the records from an offset on again; ``lost`` is
+    called once when the ownership ended by an error; ``highwater`` is the partition's end as last fetched."""
+
+    commit: Commit
+    seek: Callable[[int], Awaitable[None]]
+    lost: Callable[[BaseException], None]
+    highwater: Callable[[], int]
+    champions: Champions
+    artifacts: Artifacts
+    progress: ProgressBoard
+    build: str
+
+
+class PartitionOwner:
+    """Folds and commits the batches of one partition, in order."""
+
+    def __init__(self, processor: PartitionProcessor, ledger: PartitionLedger, start: int, services: Services) -> None:
+        self.processor = processor
+        self.dead = False
+        self._services = services
+        self._ledger = ledger
+        self._committed = ledger.last.to_offset if ledger.last else processor.position
+        self._quiet_records = 0
+        self._verifiable = start <= ledger.first and _same_code(processor, ledger, services.build)
+        self._resync: tuple[int, int] | None = (-1, -1)
+        self._applied: dict[str, str] = {}
+        self._unusable: set[str] = set()
+        self._pending: list[tuple[Outcome, Acknowledge]] = []
+        self._wake, self._room, self._idle = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._idle.set()
+        self._restoring = processor.position < self._committed
+        self._show("restoring" if self._restoring else "running")
+        self._task = asyncio.create_task(self._run())
+
+    @property
+    def committed(self) -> int:
+        """The position that the ledger holds."""
+        return self._committed
+
+    @property
+    def keepable(self) -> bool:
+        """Whether the state in memory may go on under a new ownership, if the ledger agrees."""
+        return not self._restoring and not self._pending
+
+    def adopt_models(self, applied: dict[str, str]) -> None:
+        """The models that a kept state already has."""
+        self._applied = dict(applied)
+
+    @property
+    def models(self) -> dict[str, str]:
+        """Digest of the model in force, by detector."""
+        return dict(self._applied)
+
+    async def feed(self, records: Sequence[Any], acknowledge: Acknowledge) -> None:
+        """Take a fetched batch. Returns when it is folded; it is acknowledged when it is committed."""
+        if self.dead:
+            return
+        records = self._unseen(records)
+        if records and await self._out_of_step(records[0].offset):
+            acknowledge()
+            return
+        quiet = [record for record in records if record.offset < self._committed] if self._restoring else []
+        if quiet:
+            await self._fold_quietly(quiet)
+        live = records[len(quiet) :]
+        if self._restoring and (live or self.processor.position >= self._committed):
+            self._restored()
+        if not live:
+            acknowledge()
+            return
+        await self._fold(live, acknowledge)
+
+    def _unseen(self, records: Sequence[Any]) -> Sequence[Any]:
+        position = self.processor.position
+        if not records or records[0].offset >= position:
+            return records
+        return [record for record in records if record.offset >= position]
+
+    async def _out_of_step(self, first: int) -> bool:
+        """Whether a batch begins beyond the position because it was queued before a seek. The same gap twice is a
+        hole in the log, which is ordinary (compaction, transaction markers)."""
+        gap = (self.processor.position, first)
+        if self._resync is None or first == gap[0] or self._resync == gap:
+            self._resync = None
+            return False
+        self._resync = gap
+        await self._services.seek(gap[0])
+        return True
+
+    async def _fold_quietly(self, records: list[Any]) -> None:
+        """Rebuild the state: fold what is published already, each control at its offset, and say nothing."""
+        for control in self._ledger.controls:
+            if self.processor.position <= control.offset <= records[-1].offset:
+                before = [record for record in records if record.offset < control.offset]
+                await self._fold_silent(before)
+                records = records[len(before) :]
+                await self._apply(control)
+        await self._fold_silent(records)
+        self._show("restoring")
+
+    async def _fold_silent(self, records: list[Any]) -> None:
+        if records:
+            await asyncio.to_thread(self.processor.fold, records)
+            self._quiet_records += len(records)
+
+    def _restored(self) -> None:
+        last = self._ledger.last
+        assert last is not None  # noqa: S101 - restoring begins only where the ledger has a record
+        self._restoring = False
+        processor, got = self.processor, hash_text(self.processor.hash)
+        where = {"stream": last.stream, "topic": last.topic, "partition": last.partition, "position": self._committed}
+        complete = self._quiet_records == self._ledger.records
+        if got != last.hash:
+            if self._verifiable and complete:
+                raise StateMismatchError(
+                    f"{last.topic}/{last.partition}: the state rebuilt up to {self._committed} has hash {got}, its "
+                    f"ledger says {last.hash}.",
+                    remedy="The log or the code has changed under it; nothing more is published from this state.",
+                )
+            _log.warning(
+                "state rebuilt, not verifiable: history, configuration or build differ", **where,
+                records=self._quiet_records, records_in_ledger=self._ledger.records,
+                pipeline=processor.plan.version, pipeline_in_ledger=last.pipeline_version,
+            )  # fmt: skip
+        else:
+            _log.info("state rebuilt, hash equal to the ledger's", **where, records=self._quiet_records)
+        processor.start_at(self._committed, int(last.hash, 16))
+        processor.forget_controls()
+        self._show("running")
+
+    async def _fold(self, records: Sequence[Any], acknowledge: Acknowledge) -> None:
+        while len(self._pending) >= MAX_PENDING and not self.dead:
+            self._room.clear()
+            await self._room.wait()
+        if self.dead:
+            return
+        for control in self._services.champions.due(self.processor.plan.name, self._applied, records[0].offset):
+            await self._take_up(control)
+        outcome = await asyncio.to_thread(self.processor.fold, records)
+        self._pending.append((outcome, acknowledge))
+        self._idle.clear()
+        self._wake.set()
+
+    async def _take_up(self, control: ControlApplied) -> None:
+        """Put a newly promoted model in force; one that cannot be read is reported once and left alone."""
+        if control.digest in self._unusable:
+            return
+        try:
+            await self._apply(control)
+        except OddtideError as error:
+            self._unusable.add(control.digest)
+            _log.error("promoted model not in force", model=control.model, version=control.version, reason=str(error))
+            self._services.progress.role("ingest", "degraded", f"model {control.model}@{control.version}: {error}")
+
+    async def _apply(self, control: ControlApplied) -> None:
+        artifact = await asyncio.to_thread(self._services.artifacts.get, control.artifact, control.digest)
+        self.processor.apply(control, artifact)
+        self._applied[control.detector] = control.digest
+
+    async def _run(self) -> None:
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                await self._commit_pending()
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever it is, this ownership is over
+            self._die(error)
+
+    async def _commit_pending(self) -> None:
+        work, self._pending = self._pending, []
+        self._room.set()
+        began = time.perf_counter()
+        await asyncio.wait_for(self._services.commit([outcome for outcome, _ in work]), COMMIT_TIMEOUT_S)
+        seconds = (time.perf_counter() - began) / len(work)
+        for outcome, acknowledge in work:
+            self._committed = outcome.completed.to_offset
+            self._services.progress.batch(
+                outcome.completed, seconds=seconds, end=self._services.highwater(), series=self.processor.series
+            )
+            acknowledge()
+        if not self._pending:
+            self._idle.set()
+
+    async def settle(self, timeout_s: float) -> None:
+        """Wait until everything folded is committed, as long as ``timeout_s`` at most."""
+        waiting = asyncio.ensure_future(self._idle.wait())
+        await asyncio.wait({waiting}, timeout=timeout_s)
+        waiting.cancel()
+
+    def close(self) -> None:
+        """End the ownership: nothing is folded or committed any more."""
+        self.dead = True
+        self._room.set()
+        self._task.cancel()
+
+    def _die(self, error: BaseException) -> None:
+        self.dead = True
+        self._room.set()
+        self._idle.set()
+        self._services.lost(error)
+
+    def _show(self, state: Any) -> None:
+        plan, last = self.processor.plan, self.processor
+        self._services.progress.place(
+            plan.name, plan.topic, last.partition, state, position=last.position, end=self._services.highwater(),
+            series=last.series,
+        )  # fmt: skip
+
+
+def _same_code(processor: PartitionProcessor, ledger: PartitionLedger, build: str) -> bool:
+    last = ledger.last
+    return last is None or (last.pipeline_version == processor.plan.version and last.build == build)

@@ -1,0 +1,118 @@
+"""The drift stage: each series' values and score under a monitor, and what follows a drift."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+
+import numpy as np
+
+from oddtide.domain.detection.ports import Detector, Rows, Scores
+from oddtide.domain.drift.events import DetectorAdapted, DriftDetected, DriftWarned
+from oddtide.domain.drift.watch import DriftWatch
+from oddtide.domain.readings import IntArray, Readings, rfc3339
+from oddtide.streams.envelope import derive_id
+from oddtide.streams.pipeline.outcome import Published
+from oddtide.streams.pipeline.plan import StreamPlan
+from oddtide.streams.ports import Toolkit
+
+__all__ = ["DriftStage"]
+
+
+class DriftStage:
+    """Watches a partition's series, row by row. Where the policy says ``reset``, the series' detectors forget it
+    right after the row that settled the drift; the rows of that series after it in the batch are scored again from
+    there, so batches do not matter."""
+
+    def __init__(self, plan: StreamPlan, toolkit: Toolkit, partition: int) -> None:
+        self._plan = plan
+        self._partition = partition
+        self._counts: dict[int, int] = {}
+        self._watch = DriftWatch(plan.drift, toolkit.monitors(plan.drift), plan.contract.names)
+
+    def watch(
+        self, readings: Readings, rows: Rows, detectors: Sequence[Detector], scored: list[Scores]
+    ) -> list[Published]:
+        """Take the batch's values and first detector's scores; the events that followed. ``scored`` is mended in
+        place where a reset changed what comes after it."""
+        events: list[Published] = []
+        scores = scored[0].score
+        for row in range(len(rows)):
+            slot = int(rows.slots[row])
+            self._counts[slot] = self._counts.get(slot, 0) + 1
+            signs = self._watch.update(slot, readings.values[row], float(scores[row]))
+            events += [self._sign(readings, row, slot, sign) for sign in signs]
+            drifts = [event.id for event in events[-len(signs) :] if isinstance(event.event, DriftDetected)]
+            if signs and drifts and self._plan.drift.adaptation != "none":
+                events += self._adapt(readings, row, drifts[-1])
+                if self._plan.drift.adaptation == "reset":
+                    self._reset(row, rows, detectors, scored)
+                    scores = scored[0].score
+        return events
+
+    def _reset(self, row: int, rows: Rows, detectors: Sequence[Detector], scored: list[Scores]) -> None:
+        slot = int(rows.slots[row])
+        later = row + 1 + np.flatnonzero(rows.slots[row + 1 :] == slot)
+        again = Rows(rows.slots[later], rows.times[later], rows.values[later])
+        for position, detector in enumerate(detectors):
+            detector.forget(slot)
+            scored[position] = _overwritten(scored[position], later, detector.advance(again))
+
+    def _sign(
+        self, readings: Readings, row: int, slot: int, sign: tuple[str, str, float, float]
+    ) -> Published:
+        watched, kind, before, after = sign
+        plan, series = self._plan, readings.series[row]
+        where = (plan.name, plan.topic, self._partition, int(readings.offsets[row]), int(readings.rows[row]))
+        event_type = DriftDetected if kind == "drift" else DriftWarned
+        ident = derive_id(kind, *where, watched)
+        event = event_type(
+            id=ident,
+            stream=plan.name,
+            series=series,
+            time=rfc3339(int(readings.times[row])),
+            monitor=plan.drift.monitor,
+            watched=watched,
+            readings=self._counts[slot] - 1,
+            before=before,
+            after=after,
+            topic=plan.topic,
+            partition=self._partition,
+            offset=where[3],
+            row=where[4],
+        )
+        return Published("drift", series, ident, event)
+
+    def _adapt(self, readings: Readings, row: int, cause: str) -> list[Published]:
+        plan, series = self._plan, readings.series[row]
+        policy = plan.drift.adaptation
+        adapted = [s.name for s in plan.detectors if policy == "reset" or s.kind.startswith("pyod:")]
+        events = []
+        for name in adapted:
+            ident = derive_id("adapted", cause, name)
+            event = DetectorAdapted(
+                id=ident,
+                stream=plan.name,
+                series=series,
+                time=rfc3339(int(readings.times[row])),
+                policy=policy,
+                detector=name,
+                causation=cause,
+                topic=plan.topic,
+                partition=self._partition,
+                offset=int(readings.offsets[row]),
+                row=int(readings.rows[row]),
+            )
+            events.append(Published("drift", series, ident, event))
+        return events
+
+
+def _overwritten(scores: Scores, where: IntArray, part: Scores) -> Scores:
+    columns = {}
+    for column in fields(Scores):
+        old, new = getattr(scores, column.name), getattr(part, column.name)
+        if old is not None and new is not None:
+            old = old.copy()
+            old[where] = new
+        columns[column.name] = old
+    return Scores(**columns)

@@ -1,0 +1,179 @@
+"""The fold at the heart of the platform: records of one partition in, verdicts and events out.
+
+Deterministic: the same records give the same outcome whatever the batches they come in, on any worker. No Kafka, no
+Faust, no clock: ``oddtide detect`` runs it over files, the ingest agent over batches from the log.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oddtide.domain.detection.combine import combine
+from oddtide.domain.detection.ports import Adoptable, Detector, Rows
+from oddtide.domain.observability.ledger import BatchCompleted, ControlApplied
+from oddtide.domain.quality.validation import Checked, Validator
+from oddtide.domain.readings import IntArray, Readings, rfc3339
+from oddtide.streams.codecs.decoded import Decoded, RecordLike, Refusal
+from oddtide.streams.codecs.readings import ReadingDecoder
+from oddtide.streams.pipeline.deadletters import dead_letters
+from oddtide.streams.pipeline.drifting import DriftStage
+from oddtide.streams.pipeline.outcome import Outcome, Published
+from oddtide.streams.pipeline.plan import StreamPlan
+from oddtide.streams.pipeline.profiling import ProfileStage
+from oddtide.streams.pipeline.running_hash import EMPTY_HASH, advance_hash, hash_text
+from oddtide.streams.pipeline.verdicts import Origin, VerdictColumns
+from oddtide.streams.ports import Toolkit
+
+__all__ = ["PartitionProcessor"]
+
+#: Why a reading that decoded and kept its contract was still not scored.
+NO_VALUE = "no_value"
+
+
+class PartitionProcessor:
+    """The state of one partition and the way it changes.
+
+    ``position`` is the next offset to fold, ``hash`` the running hash of every verdict so far. Not thread-safe: one
+    fold at a time.
+    """
+
+    def __init__(self, plan: StreamPlan, toolkit: Toolkit, *, application: str, partition: int) -> None:
+        self.plan = plan
+        self.position = 0
+        self.hash = EMPTY_HASH
+        self._application = application
+        self.partition = partition
+        self._features = plan.contract.names
+        self._decoder = ReadingDecoder(plan.contract)
+        self._validator = Validator(plan.contract, plan.name, plan.topic, partition)
+        self._slots: dict[str, int] = {}
+        self._detectors: list[Detector] = [toolkit.detector(spec, self._features) for spec in plan.detectors]
+        self._profiles = ProfileStage(plan, partition)
+        self._drift = DriftStage(plan, toolkit, partition) if plan.profile == "deep" else None
+        self._controls: list[ControlApplied] = []
+
+    @property
+    def series(self) -> int:
+        """How many series the state holds."""
+        return len(self._slots)
+
+    def start_at(self, position: int, hash: int | None = None) -> None:
+        """Begin at ``position``; ``hash`` continues a chain whose beginning is no longer in the log."""
+        self.position = position
+        if hash is not None:
+            self.hash = hash
+
+    def forget_controls(self) -> None:
+        """Controls applied so far are in the ledger already."""
+        self._controls = []
+
+    def apply(self, control: ControlApplied, artifact: bytes) -> None:
+        """Let a control take effect from the position on; the next outcome's ledger record lists it."""
+        for spec, detector in zip(self.plan.detectors, self._detectors, strict=True):
+            if spec.name == control.detector and isinstance(detector, Adoptable):
+                detector.adopt(artifact, f"{control.model}@{control.version}")
+        self._controls.append(control)
+
+    def fold(self, records: Sequence[RecordLike]) -> Outcome:
+        """Decode, validate, profile, score and learn ``records`` (in log order, at or after the position)."""
+        outcome = self.process(self._decoder.decode(records))
+        if outcome.dead:
+            by_offset = {record.offset: record for record in records}
+            dead = [replace(letter, record=by_offset[letter.event.offset]) for letter in outcome.dead]
+            outcome = replace(outcome, dead=dead)
+        return outcome
+
+    def process(self, decoded: Decoded) -> Outcome:
+        """The same for what was decoded elsewhere."""
+        readings = decoded.readings
+        slots = self._slots_of(readings.series)
+        checked = self._validator.check(readings, slots)
+        kept, kept_slots, skipped = self._scorable(readings, slots, checked)
+        origin = self._origin()
+        events = [Published("quality", v.series, v.id, v) for v in checked.violations]
+        events += self._profiles.update(kept, kept_slots)
+        verdicts, drift_events = self._score(origin, kept, kept_slots)
+        events += drift_events
+        anomalies = verdicts.anomalies.tolist()
+        events += [Published("detections", d.series, d.id, d) for d in map(verdicts.detection, anomalies)]
+        self.hash = advance_hash(self.hash, verdicts.canonical())
+        refusals = [*decoded.refusals, *_refused(readings, checked)]
+        completed = self._completed(decoded, refusals, skipped, verdicts)
+        self.position = decoded.next
+        return Outcome(verdicts, events, dead_letters(origin, refusals), completed)
+
+    def _origin(self) -> Origin:
+        plan = self.plan
+        names = tuple(spec.name for spec in plan.detectors)
+        versions = tuple(detector.version for detector in self._detectors)
+        return Origin(
+            self._application, plan.name, plan.topic, self.partition, plan.version, self._features, names, versions
+        )
+
+    def _slots_of(self, series: Sequence[str]) -> IntArray:
+        known = self._slots
+        slots = np.fromiter((known.setdefault(key, len(known)) for key in series), np.int64, len(series))
+        for detector in self._detectors:
+            detector.grow(len(known))
+        return slots
+
+    def _scorable(
+        self, readings: Readings, slots: IntArray, checked: Checked
+    ) -> tuple[Readings, IntArray, Counter[str]]:
+        skipped = Counter(reason for _, reason in checked.skips)
+        keep: NDArray[np.bool_] = checked.keep
+        empty = keep & np.isnan(readings.values).all(axis=1)
+        if empty.any():
+            skipped[NO_VALUE] += int(empty.sum())
+            keep = keep & ~empty
+        if keep.all():
+            return readings, slots, skipped
+        return readings.take(keep), slots[keep], skipped
+
+    def _score(self, origin: Origin, kept: Readings, slots: IntArray) -> tuple[VerdictColumns, list[Published]]:
+        rows = Rows(slots, kept.times, kept.values)
+        scored = [detector.advance(rows) for detector in self._detectors]
+        events: list[Published] = []
+        if self._drift is not None:
+            events = self._drift.watch(kept, rows, self._detectors, scored)
+        warm_ups = [detector.warm_up for detector in self._detectors]
+        scores, driver = combine(scored)
+        needed = np.asarray(warm_ups, np.int64)[driver]
+        hits = self.plan.threshold.detections(scores.score, scores.p_value)
+        return VerdictColumns(origin, kept, scores, driver, needed, hits), events
+
+    def _completed(
+        self, decoded: Decoded, refusals: list[Refusal], skipped: Counter[str], verdicts: VerdictColumns
+    ) -> BatchCompleted:
+        controls, self._controls = self._controls, []
+        readings = decoded.readings
+        return BatchCompleted(
+            stream=self.plan.name,
+            topic=self.plan.topic,
+            partition=self.partition,
+            from_offset=self.position,
+            to_offset=decoded.next,
+            records=decoded.records,
+            holes=decoded.next - self.position - decoded.records,
+            readings=len(readings) + len(decoded.refusals),
+            scored=len(verdicts),
+            rejected=dict(sorted(Counter(refusal.reason for refusal in refusals).items())),
+            skipped=dict(sorted(skipped.items())),
+            detections=int(verdicts.is_anomaly.sum()),
+            hash=hash_text(self.hash),
+            controls=controls,
+            pipeline_version=self.plan.version,
+            time=rfc3339(int(readings.arrivals[-1])) if len(readings) else "",
+        )
+
+
+def _refused(readings: Readings, checked: Checked) -> list[Refusal]:
+    return [
+        Refusal(int(readings.offsets[i]), int(readings.rows[i]), reason, detail, readings.series[i])
+        for i, reason, detail in checked.refusals
+    ]

@@ -1,0 +1,151 @@
+"""Verdicts as columns: what scoring a batch yields, and single verdicts out of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oddtide.domain.detection.events import AnomalyDetected, FeatureVerdict, Verdict
+from oddtide.domain.detection.explain import reason
+from oddtide.domain.detection.ports import Scores
+from oddtide.domain.readings import FloatArray, IntArray, Readings, rfc3339
+from oddtide.streams.pipeline.running_hash import canonical_rows
+
+__all__ = ["Origin", "VerdictColumns", "verdict_id"]
+
+
+def verdict_id(application: str, stream: str, topic: str, partition: int, offset: int, row: int, version: str) -> str:
+    """A verdict's id: its input coordinates and the pipeline's version, readable, the same however often computed."""
+    return f"{application}/{stream}/{topic}/{partition}/{offset}/{row}@{version}"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What all verdicts of a batch share. ``detectors`` and ``model_versions`` are parallel."""
+
+    application: str
+    stream: str
+    topic: str
+    partition: int
+    version: str
+    features: tuple[str, ...]
+    detectors: tuple[str, ...]
+    model_versions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictColumns:
+    """``n`` verdicts in log order. ``driver`` (n,) tells whose scores these are, ``needed`` (n,) its warm-up."""
+
+    origin: Origin
+    readings: Readings
+    scores: Scores
+    driver: IntArray
+    needed: IntArray
+    is_anomaly: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.readings)
+
+    def __iter__(self) -> Iterator[Verdict]:
+        return (self.verdict(i) for i in range(len(self)))
+
+    @property
+    def anomalies(self) -> IntArray:
+        """Positions of the anomalies."""
+        return np.flatnonzero(self.is_anomaly).astype(np.int64)
+
+    def canonical(self) -> NDArray[np.uint64]:
+        """The rows that the running hash is taken over."""
+        readings, scores = self.readings, self.scores
+        integers = [
+            readings.offsets, readings.rows, readings.times, scores.seen, self.driver, self.needed,
+            self.is_anomaly.astype(np.int64),
+        ]  # fmt: skip
+        floats: list[FloatArray | None] = [
+            scores.score, scores.p_value, readings.values, scores.expected, scores.lower, scores.upper,
+            scores.contributions,
+        ]  # fmt: skip
+        return canonical_rows(integers, floats, len(self.origin.features))
+
+    def id(self, index: int) -> str:
+        """The id of the verdict at ``index``."""
+        origin = self.origin
+        return verdict_id(
+            origin.application, origin.stream, origin.topic, origin.partition,
+            int(self.readings.offsets[index]), int(self.readings.rows[index]), origin.version,
+        )  # fmt: skip
+
+    def verdict(self, index: int) -> Verdict:
+        """One verdict as a value. Those of anomalies carry their reason."""
+        fields = self._fields(index)
+        if not fields["is_anomaly"]:
+            return Verdict(**fields)
+        return Verdict(**fields, reason=reason(Verdict(**fields)))
+
+    def detection(self, index: int) -> AnomalyDetected:
+        """The anomaly at ``index`` as the event that is published."""
+        fields = self._fields(index)
+        return AnomalyDetected(**fields, reason=reason(Verdict(**fields)))
+
+    def _fields(self, index: int) -> dict[str, Any]:
+        origin, readings, scores = self.origin, self.readings, self.scores
+        features = self._features(index)
+        main = max(features, key=lambda name: features[name].contribution)
+        shown = features[main]
+        seen, needed = int(scores.seen[index]), int(self.needed[index])
+        driver = int(self.driver[index])
+        labels = readings.labels[index] if readings.labels else None
+        return {
+            "id": self.id(index),
+            "stream": origin.stream,
+            "series": readings.series[index],
+            "time": rfc3339(int(readings.times[index])),
+            "feature": main,
+            "value": shown.value,
+            "score": float(scores.score[index]),
+            "p_value": float(scores.p_value[index]),
+            "is_anomaly": bool(self.is_anomaly[index]),
+            "expected": shown.expected,
+            "lower": shown.lower,
+            "upper": shown.upper,
+            "maturity": min(1.0, seen / needed) if needed else 1.0,
+            "seen": seen,
+            "needed": needed,
+            "features": features,
+            "labels": dict(labels) if labels else {},
+            "detector": origin.detectors[driver],
+            "model_version": origin.model_versions[driver],
+            "pipeline_version": origin.version,
+            "topic": origin.topic,
+            "partition": origin.partition,
+            "offset": int(readings.offsets[index]),
+            "row": int(readings.rows[index]),
+        }
+
+    def _features(self, index: int) -> dict[str, FeatureVerdict]:
+        scores, values = self.scores, self.readings.values[index]
+        return {
+            name: FeatureVerdict(
+                value=_number(values[j]),
+                expected=_cell(scores.expected, index, j),
+                lower=_cell(scores.lower, index, j),
+                upper=_cell(scores.upper, index, j),
+                contribution=float(scores.contributions[index, j]),
+            )
+            for j, name in enumerate(self.origin.features)
+        }
+
+
+def _number(value: Any) -> float | None:
+    number = float(value)
+    return None if math.isnan(number) else number
+
+
+def _cell(block: FloatArray | None, row: int, column: int) -> float | None:
+    return None if block is None else _number(block[row, column])

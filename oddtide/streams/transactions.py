@@ -1,0 +1,67 @@
+"""The transactional producer of one partition: everything a batch says becomes visible at once, or nothing does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+
+from oddtide.streams.broker import BrokerAccess
+from oddtide.streams.results import ResultRecord
+
+__all__ = ["PartitionWriter"]
+
+_START_TIMEOUT_S = 30.0
+_STOP_TIMEOUT_S = 5.0
+_TRANSACTION_TIMEOUT_MS = 60_000
+_MAX_BATCH_BYTES = 1 << 20
+_MAX_REQUEST_BYTES = 8 << 20
+
+
+class PartitionWriter:
+    """Owns a transactional id. Opening it aborts what an earlier owner left open and fences that owner: a zombie can
+    publish nothing any more (its next commit raises ``ProducerFenced``)."""
+
+    def __init__(self, broker: BrokerAccess, transactional_id: str) -> None:
+        self._producer = AIOKafkaProducer(
+            **broker.aiokafka_options(),
+            transactional_id=transactional_id,
+            transaction_timeout_ms=_TRANSACTION_TIMEOUT_MS,
+            acks="all",
+            linger_ms=0,
+            max_batch_size=_MAX_BATCH_BYTES,
+            max_request_size=_MAX_REQUEST_BYTES,
+        )
+
+    async def open(self) -> None:
+        """Connect and fence. Raises what aiokafka raises when the cluster does not answer."""
+        try:
+            await asyncio.wait_for(self._producer.start(), _START_TIMEOUT_S)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def commit(self, records: Iterable[ResultRecord]) -> None:
+        """Publish ``records`` in one transaction. On any error nothing of it is visible to committed readers."""
+        await self._producer.begin_transaction()
+        for record in records:
+            sent = await self._producer.send(
+                record.topic, record.value, key=record.key, partition=record.partition, headers=record.headers
+            )
+            sent.add_done_callback(_seen)
+        await self._producer.commit_transaction()
+
+    async def close(self) -> None:
+        """Disconnect, within a few seconds whatever the cluster does."""
+        try:
+            await asyncio.wait_for(self._producer.stop(), _STOP_TIMEOUT_S)
+        except Exception:  # closing is best effort: an open transaction is aborted by the next owner
+            return
+
+
+def _seen(future: asyncio.Future[Any]) -> None:
+    """Mark the error as seen; committing the transaction reports it."""
+    if not future.cancelled():
+        future.exception()

@@ -1,0 +1,67 @@
+"""A worker: the Faust apps of its roles in one event loop, from start to a clean end."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable, Sequence
+from importlib import import_module
+
+import structlog
+from mode import Service
+
+from oddtide.domain.errors import OddtideError, UsageError
+from oddtide.streams.app import WorkerContext
+from oddtide.streams.parts import WorkerParts
+
+__all__ = ["ROLES", "WorkerParts", "run_worker"]
+
+#: Every role, in the order in which they start; they stop in reverse.
+ROLES: tuple[str, ...] = ("ingest", "observability", "mlops", "health")
+
+_log = structlog.get_logger(__name__)
+
+
+class _Host(Service):
+    """The root of a worker's services: a crash of any of them reaches it."""
+
+    def __init__(self, services: Sequence[Service]) -> None:
+        super().__init__()
+        for service in services:
+            self.add_dependency(service)
+
+
+def run_worker(
+    context: WorkerContext, roles: Sequence[str], parts: WorkerParts, *, ready: Callable[[], None] = lambda: None
+) -> int:
+    """Run the roles until SIGTERM or SIGINT. Returns 0 after a clean end.
+
+    Raises ``UsageError`` for an unknown role, and whatever ended a role that could not go on.
+    """
+    unknown = sorted(set(roles) - set(ROLES))
+    if unknown:
+        raise UsageError(f"unknown role {unknown[0]!r}.", remedy=f"Roles are: {', '.join(ROLES)}.")
+    return asyncio.run(_run(context, [role for role in ROLES if role in roles], parts, ready))
+
+
+async def _run(context: WorkerContext, roles: list[str], parts: WorkerParts, ready: Callable[[], None]) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    host = _Host([import_module(f"oddtide.streams.agents.{role}").build(context, parts) for role in roles])
+    try:
+        await host.start()
+        ready()
+        await host.wait(stop)
+        if host.crashed:
+            _raise(host.crash_reason)
+    finally:
+        await host.stop()
+    return 0
+
+
+def _raise(reason: BaseException | None) -> None:
+    if isinstance(reason, OddtideError):
+        raise reason
+    raise OddtideError(f"the worker ended: {reason!r}.", remedy="The log above says more.") from reason
