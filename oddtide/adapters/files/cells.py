@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 import re
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
-__all__ = ["is_number", "number", "time_ns"]
+from oddtide.domain.quality.reasons import Reason
+
+__all__ = ["CellError", "is_number", "number", "time_ns"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -14,26 +17,37 @@ _FRACTION = re.compile(r"^(.*:\d\d)[.,](\d{7,})(.*)$")
 _DAY = re.compile(r"^(\d{4})[-/](\d\d)[-/](\d\d)$")
 _ALLOWED = frozenset("0123456789+-.eE")
 #: Epoch numbers below this are seconds, then milliseconds, microseconds, nanoseconds: each reaches the year 5138.
-_UNITS = ((1e11, 9), (1e14, 6), (1e17, 3), (math.inf, 0))
-_EARLIEST, _LATEST = 1 - 2**63, 2**63 - 1
+_UNITS: tuple[tuple[float, int], ...] = ((1e11, 9), (1e14, 6), (1e17, 3), (math.inf, 0))
+#: 1678-01-01 and the last nanosecond of 2261, as the pipeline takes them.
+_EARLIEST, _LATEST = -9_214_560_000_000_000_000, 9_214_646_399_999_999_999
+_NOT_FINITE = frozenset({"nan", "inf", "infinity"})
+
+
+class CellError(ValueError):
+    """A cell cannot be used. ``reason`` is one of the pipeline's reasons, ``detail`` a line for a person."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        self.reason, self.detail = str(reason), detail
+        super().__init__(detail)
 
 
 def number(cell: str, *, comma: bool = False) -> float:
     """The finite number in ``cell``; blanks around it are ignored. With ``comma`` it may be a decimal comma.
 
-    Raises ``ValueError`` for anything else: NaN, infinities, digit groups, other alphabets' digits.
+    Raises ``CellError`` for anything else: NaN, infinities, digit groups, other alphabets' digits.
     """
     text = cell.strip()
     if comma:
         text = text.replace(",", ".")
-    if not _ALLOWED.issuperset(text):
-        raise ValueError(f"{_shown(cell)} is not a finite number")
     try:
+        if not _ALLOWED.issuperset(text):
+            raise ValueError
         value = float(text)
     except ValueError:
-        raise ValueError(f"{_shown(cell)} is not a finite number") from None
+        odd = text.lstrip("+-").lower() in _NOT_FINITE
+        raise CellError(Reason.NOT_FINITE if odd else Reason.NOT_A_NUMBER, f"{_shown(cell)} is not a number") from None
     if math.isinf(value):
-        raise ValueError(f"{_shown(cell)} is too large for a 64-bit float")
+        raise CellError(Reason.NOT_FINITE, f"{_shown(cell)} is too large for a 64-bit float")
     return value
 
 
@@ -41,7 +55,7 @@ def is_number(cell: str, *, comma: bool = False) -> bool:
     """Whether :func:`number` takes it."""
     try:
         number(cell, comma=comma)
-    except ValueError:
+    except CellError:
         return False
     return True
 
@@ -50,22 +64,19 @@ def time_ns(cell: str) -> int:
     """Nanoseconds since 1970 UTC of an ISO 8601 time (a space for the T will do, no zone means UTC), a date, or a
     number since 1970 in seconds, milliseconds, microseconds or nanoseconds, told apart by size.
 
-    Raises ``ValueError`` for anything else and for times that do not fit 64 bits (outside 1677 to 2262).
+    Raises ``CellError`` for anything else and for times outside the years 1678 to 2261.
     """
     text = cell.strip()
     nanoseconds = _epoch(text) if _ALLOWED.issuperset(text) and is_number(text) else _calendar(text)
     if not _EARLIEST <= nanoseconds <= _LATEST:
-        raise ValueError(f"{_shown(cell)} lies outside the years 1677 to 2262")
+        raise CellError(Reason.INVALID_TIME, f"{_shown(cell)} lies outside the years 1678 to 2261")
     return nanoseconds
 
 
 def _epoch(text: str) -> int:
     size = abs(float(text))
     digits = next(digits for limit, digits in _UNITS if size < limit)
-    try:
-        return int(text) * 10**digits
-    except ValueError:
-        return round(float(text) * 10**digits)
+    return int(Decimal(text).scaleb(digits))
 
 
 def _calendar(text: str) -> int:
@@ -78,7 +89,8 @@ def _calendar(text: str) -> int:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise ValueError(f"{_shown(text)} is neither an ISO 8601 time nor a number since 1970") from None
+        detail = f"{_shown(text)} is neither an ISO 8601 time nor a number since 1970"
+        raise CellError(Reason.INVALID_TIME, detail) from None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return ((moment - _EPOCH) // _MICROSECOND) * 1_000 + below

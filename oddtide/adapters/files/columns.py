@@ -65,7 +65,7 @@ def resolve(options: TableOptions, kinds: Mapping[str, ColumnKind]) -> tuple[Tab
     Raises ``UsageError`` for a named column that is not there or where no number is to be found.
     """
     _check_named(options, list(kinds))
-    lower = {name.lower(): name for name in reversed(kinds)}
+    lower = {name.lower(): name for name in reversed(list(kinds))}
     time = options.time or next((lower[name] for name in TIME_NAMES if name in lower), "")
     series = options.series or lower.get(_SERIES, "")
     taken = {time, series, *options.labels}

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
-from oddtide.adapters.files.cells import number, time_ns
+from oddtide.adapters.files.cells import CellError, number, time_ns
 from oddtide.adapters.files.columns import TableColumns
+from oddtide.domain.quality.reasons import Reason
 
-__all__ = ["CellError", "RawRow", "RefusedRow", "Row", "RowMaker", "TableRow"]
+__all__ = ["RawRow", "RefusedRow", "Row", "RowMaker", "TableRow"]
 
 _SECOND = 1_000_000_000
 #: 2000-01-01T00:00:00Z: rows without a time count from here, since a reading of 1970 is taken for a mistake.
@@ -34,7 +35,7 @@ class RawRow(NamedTuple):
 
 
 class RefusedRow(NamedTuple):
-    """A line that did not become a reading, and why."""
+    """A line that did not become a reading. ``reason`` is one of the pipeline's, ``wrong_columns`` or ``not_csv``."""
 
     line: int
     reason: str
@@ -42,14 +43,6 @@ class RefusedRow(NamedTuple):
 
 
 Row: TypeAlias = TableRow | RawRow | RefusedRow
-
-
-class CellError(Exception):
-    """A row cannot be used: ``reason`` and ``detail`` go into its :class:`RefusedRow`."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        self.reason, self.detail = reason, detail
-        super().__init__(detail)
 
 
 class RowMaker:
@@ -77,7 +70,7 @@ class RowMaker:
             return self._name
         key = _text(cells[self._series])
         if not key:
-            raise CellError("missing_series", f"the column {self._header[self._series]!r} is empty")
+            raise CellError(Reason.MISSING_SERIES, f"the column {self._header[self._series]!r} is empty")
         return key
 
     def _when(self, index: int, cells: Sequence[object]) -> int:
@@ -85,11 +78,11 @@ class RowMaker:
             return ROW_EPOCH_NS + index * _SECOND
         cell = cells[self._time]
         if _missing(cell):
-            raise CellError("missing_time", f"the column {self._header[self._time]!r} is empty")
+            raise CellError(Reason.MISSING_TIME, f"the column {self._header[self._time]!r} is empty")
         try:
             return time_ns(cell if isinstance(cell, str) else str(cell))
-        except ValueError as error:
-            raise CellError("bad_time", f"{self._header[self._time]}: {error}") from None
+        except CellError as error:
+            raise CellError(error.reason, f"{self._header[self._time]}: {error.detail}") from None
 
     def _numbers(self, cells: Sequence[object]) -> dict[str, float]:
         values = {}
@@ -99,11 +92,11 @@ class RowMaker:
                 continue
             try:
                 values[feature] = self._number(cell)
-            except ValueError as error:
-                raise CellError("not_a_number", f"{self._header[place]}: {error}") from None
+            except CellError as error:
+                raise CellError(error.reason, f"{self._header[place]}: {error.detail}") from None
         if not values:
             names = ", ".join(self._header[place] for _, place in self._features)
-            raise CellError("missing_feature", f"nothing in {names}")
+            raise CellError(Reason.MISSING_FEATURE, f"nothing in {names}")
         return values
 
     def _number(self, cell: object) -> float:
@@ -126,5 +119,6 @@ def _text(cell: object) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise CellError("not_utf8", f"{text.encode('utf-8', 'backslashreplace').decode()[:60]!r} is not UTF-8") from None
+        shown = text.encode("utf-8", "backslashreplace").decode()[:60]
+        raise CellError(Reason.WRONG_ENCODING, f"{shown!r} is not UTF-8") from None
     return text

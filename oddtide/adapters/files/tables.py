@@ -25,6 +25,7 @@ from oddtide.adapters.files.columns import ColumnKind, TableColumns, TableOption
 from oddtide.adapters.files.rows import RawRow, RefusedRow, Row, RowMaker, TableRow
 from oddtide.adapters.files.sources import LineSource, open_lines
 from oddtide.domain.errors import UsageError
+from oddtide.domain.quality.reasons import Reason
 
 __all__ = ["RawRow", "RefusedRow", "Row", "Table", "TableColumns", "TableOptions", "TableRow", "open_table"]
 
@@ -40,7 +41,12 @@ class Table:
     screen, and the rows, once, through :meth:`batches` or iteration. Close it, or use it in a ``with``."""
 
     def __init__(
-        self, lines: LineSource, rows: Iterator[Row], columns: TableColumns | None, notes: list[str], features: list[str]
+        self,
+        lines: LineSource,
+        rows: Iterator[Row],
+        columns: TableColumns | None,
+        notes: list[str],
+        features: list[str],
     ) -> None:
         self.name = lines.name
         self.columns = columns
@@ -262,7 +268,7 @@ def _json_rows(lines: LineSource, skipped: int, maker: RowMaker, names: list[str
             continue
         found = _object(raw)
         if found is None:
-            yield RefusedRow(line, "not_json", f"{raw[:60]!r} is not a JSON object")
+            yield RefusedRow(line, Reason.NOT_JSON, f"{raw[:60]!r} is not a JSON object")
         else:
             yield maker.make(line, index, [found.get(name) for name in names])
         index += 1
