@@ -57,8 +57,8 @@ check: $(VENV)/.installed-dev
 	@echo "# types";         $(BIN)/mypy --no-error-summary
 	@echo "# architecture";  $(BIN)/lint-imports --no-logo > $(VENV)/contracts.log 2>&1 || { cat $(VENV)/contracts.log; exit 1; }
 	@echo "# dependencies";  $(BIN)/deptry . > $(VENV)/deptry.log 2>&1 || { cat $(VENV)/deptry.log; exit 1; }
-	@echo "# docs";          $(BIN)/python -m tests.docs.generate --check
-	@$(BIN)/python -m tests.docs.blocks
+	@echo "# docs";          $(BIN)/python -m tests.packaging.pages --check
+	@$(BIN)/python -m tests.packaging.blocks
 	@echo "all checks passed"
 
 format: $(VENV)/.installed-dev
@@ -66,7 +66,7 @@ format: $(VENV)/.installed-dev
 	@$(BIN)/ruff format .
 
 docs: $(VENV)/.installed-dev
-	@$(BIN)/python -m tests.docs.generate
+	@$(BIN)/python -m tests.packaging.pages
 
 bench: $(VENV)/.installed-dev
 	@$(BIN)/python -m benchmarks $(ARGS)
