@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from oddtide.domain.readings import FloatArray, IntArray
 
-__all__ = ["Detector", "DetectorSpec", "DetectorState", "Rows", "Scores"]
+__all__ = ["Adoptable", "Detector", "DetectorSpec", "DetectorState", "Rows", "Scores"]
 
 #: What a detector saves: arrays and bytes by name; loading it gives the same future.
 DetectorState: TypeAlias = dict[str, Any]
@@ -110,4 +110,17 @@ class Detector(Protocol):
 
     def load(self, state: DetectorState) -> None:
         """Replace the state by a saved one."""
+        ...
+
+
+@runtime_checkable
+class Adoptable(Protocol):
+    """A detector whose model is trained elsewhere. Before it has one it is untrained: score 0, p-value 1, seen 0."""
+
+    def adopt(self, artifact: bytes, version: str) -> None:
+        """Put a model in force for every slot. Raises ``UntrustedArtifactError`` or ``StateMismatchError`` for bytes
+        that are none, or one of other features; the model in force stays then.
+
+        The bytes are unpickled: hand in only what was checked against its signature.
+        """
         ...

@@ -1,0 +1,52 @@
+"""Detection: how strange is a reading, and is it strange enough to say so?
+
+A **detector** looks at the readings of each series, one after the other, and gives each a **score**: the higher, the
+stranger, on the detector's own scale. Scores of different detectors cannot be compared, and a score alone does not say
+how often it turns up. **Calibration** turns it into a **p-value**: the probability that a reading scores at least
+this high if nothing is wrong. A **threshold** rule turns p-values (or scores) into **detections**. The full outcome
+for one reading, with what was expected and which feature contributed how much, is its **verdict**.
+
+Three habits keep the answers honest. *Score before learn*: a reading is scored by what was known before it came, never
+by itself or what follows. *Warm-up*: a detector that has not seen enough says so (score 0, p-value 1, and how far it
+is) rather than guess. *Batches never matter*: however the log is cut, each reading gets the same verdict.
+
+What is here, one algorithm a file:
+
+- ``ewma``: where should the value be? A robust moving mean and variance per series, with band and p-value. The
+  default: cheap, explains itself in the value's own unit, knows nothing of seasons or of features together.
+- ``half_space_trees``: is this combination of features unusual? Random partitions of the feature space, counted.
+- ``calibration``: p-values from past scores alone, for detectors that have no distribution of their own.
+- ``combine``: several detectors on one stream. ``threshold``: the rule. ``explain``: the verdict in words.
+- ``registry``: from a name in the configuration to a detector; adapters add whole families to it.
+
+A detector is anything that keeps the laws of ``ports.Detector``; they are tested for every implementation in
+``tests/conformance/test_detector_laws.py``. Detectors keep state by *slot*, one per series of a partition; who owns
+which slot is the pipeline's business.
+"""
+
+from __future__ import annotations
+
+from oddtide.domain.detection.combine import Combined, combine
+from oddtide.domain.detection.events import AnomalyDetected, FeatureVerdict, Verdict
+from oddtide.domain.detection.explain import reason
+from oddtide.domain.detection.ports import Adoptable, Detector, DetectorSpec, DetectorState, Rows, Scores
+from oddtide.domain.detection.registry import build_detector, known_detectors
+from oddtide.domain.detection.threshold import ThresholdRule
+
+__all__ = [
+    "Adoptable",
+    "AnomalyDetected",
+    "Combined",
+    "Detector",
+    "DetectorSpec",
+    "DetectorState",
+    "FeatureVerdict",
+    "Rows",
+    "Scores",
+    "ThresholdRule",
+    "Verdict",
+    "build_detector",
+    "combine",
+    "known_detectors",
+    "reason",
+]

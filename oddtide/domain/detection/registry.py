@@ -1,0 +1,51 @@
+"""From a detector's name in a stream's declaration to the detector."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+from oddtide.domain.detection.ports import Detector, DetectorSpec
+from oddtide.domain.detection.settings import nearest
+from oddtide.domain.errors import ConfigurationError
+
+__all__ = ["Build", "build_detector", "known_detectors"]
+
+#: Makes a detector of (spec, features).
+Build: TypeAlias = Callable[[DetectorSpec, tuple[str, ...]], Detector]
+
+
+def _ewma(spec: DetectorSpec, features: tuple[str, ...]) -> Detector:
+    from oddtide.domain.detection.ewma import Ewma  # imported late: numba is slow to import
+
+    return Ewma.from_spec(spec, features)
+
+
+def _half_space_trees(spec: DetectorSpec, features: tuple[str, ...]) -> Detector:
+    from oddtide.domain.detection.half_space_trees import HalfSpaceTrees  # imported late, likewise
+
+    return HalfSpaceTrees.from_spec(spec, features)
+
+
+_BUILT_IN: Mapping[str, Build] = {"ewma": _ewma, "half_space_trees": _half_space_trees}
+
+
+def known_detectors() -> tuple[str, ...]:
+    """The detectors that need no adapter, sorted."""
+    return tuple(sorted(_BUILT_IN))
+
+
+def build_detector(spec: DetectorSpec, features: tuple[str, ...], *, families: Mapping[str, Build]) -> Detector:
+    """The detector that ``spec`` names, over ``features`` (at least one), with room for no series yet.
+
+    ``families`` makes those with a prefix: ``families["river"]`` gets ``river:HalfSpaceTrees``. Raises
+    ``ConfigurationError`` for an unknown name or wrong parameters, with the nearest that is known.
+    """
+    if not features:
+        raise ConfigurationError(f"Detector {spec.kind} has no features.", remedy="Declare at least one feature.")
+    family, colon, _ = spec.kind.partition(":")
+    build = families.get(family) if colon else _BUILT_IN.get(spec.kind)
+    if build is None:
+        known = [*_BUILT_IN, *(f"{name}:<Class>" for name in families)]
+        raise ConfigurationError(f"There is no detector {spec.kind!r}.", remedy=nearest(spec.kind, known))
+    return build(spec, features)
