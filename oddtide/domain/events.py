@@ -7,11 +7,11 @@ name is its type on the wire (``oddtide.AnomalyDetected``), ``schema_version`` i
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import msgspec
 
-__all__ = ["Command", "Event", "Message", "TYPE_PREFIX", "catalogue"]
+__all__ = ["TYPE_PREFIX", "Command", "Event", "Message", "catalogue"]
 
 TYPE_PREFIX = "oddtide."
 
@@ -23,7 +23,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
 
     schema_version: ClassVar[int] = 1
 
-    def __init_subclass__(cls, **options: object) -> None:
+    def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if not cls.__name__.startswith("_") and cls.__name__ not in {"Event", "Command"}:
             _CATALOGUE[TYPE_PREFIX + cls.__name__] = cls

@@ -41,8 +41,9 @@ class Envelope:
 
 def derive_id(*parts: object) -> str:
     """An id that is a function of ``parts``: 32 hex digits of BLAKE2b over their unambiguous join."""
-    text = "\x1f".join(str(part).replace("\x1f", "\x1f\x1f") for part in parts)
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    texts = [str(part).encode("utf-8", "surrogatepass") for part in parts]
+    joined = b"".join(b"%d:%b" % (len(text), text) for text in texts)
+    return hashlib.blake2b(joined, digest_size=16).hexdigest()
 
 
 def seal(
@@ -72,7 +73,7 @@ def seal(
     return _ENCODER.encode(event), [(name, text.encode()) for name, text in fields.items() if text]
 
 
-def open_envelope(value: bytes | None, headers: Iterable[tuple[str, bytes]]) -> tuple[Envelope, Message]:
+def open_envelope(value: bytes | None, headers: Iterable[tuple[str, bytes | None]]) -> tuple[Envelope, Message]:
     """The inverse of :func:`seal`. Unknown fields are ignored: schemas grow.
 
     Raises ``DecodeError`` for what is no event of ours and ``SchemaVersionError`` for one of a newer version.

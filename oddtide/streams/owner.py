@@ -146,7 +146,7 @@ class PartitionOwner:
 
     def _restored(self) -> None:
         last = self._ledger.last
-        assert last is not None  # noqa: S101 - restoring begins only where the ledger has a record
+        assert last is not None
         self._restoring = False
         processor, got = self.processor, hash_text(self.processor.hash)
         where = {"stream": last.stream, "topic": last.topic, "partition": last.partition, "position": self._committed}
@@ -206,7 +206,7 @@ class PartitionOwner:
                 await self._commit_pending()
         except asyncio.CancelledError:
             raise
-        except BaseException as error:  # noqa: BLE001 - whatever it is, this ownership is over
+        except BaseException as error:
             self._die(error)
 
     async def _commit_pending(self) -> None:

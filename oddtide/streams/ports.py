@@ -47,9 +47,7 @@ class ReadModels(Protocol):
         """Next offset to fold, by (topic, partition). Absent: from the beginning."""
         ...
 
-    def fold(
-        self, projection: str, events: Sequence[LoggedEvent], positions: Mapping[tuple[str, int], int]
-    ) -> None:
+    def fold(self, projection: str, events: Sequence[LoggedEvent], positions: Mapping[tuple[str, int], int]) -> None:
         """Fold ``events`` in order and move to ``positions``, at once."""
         ...
 

@@ -21,7 +21,7 @@ This module is the one place that leans on private parts of Faust and aiokafka:
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import aiokafka
 import aiokafka.producer.sender as sender
@@ -58,8 +58,8 @@ class _BatchConsumer(driver.Consumer):
     def _new_consumer_thread(self) -> driver.AIOKafkaConsumerThread:
         return _CommittedReads(self, loop=self.loop, beacon=self.beacon)
 
-    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
-        records, active = await self._wait_next_records(timeout)
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:  # noqa: ASYNC109 - Faust's signature
+        records, active = cast("tuple[Any, Any]", await self._wait_next_records(timeout))
         if records is None or self.should_stop:
             return
         generation = self.app.consumer_generation_id
@@ -103,10 +103,10 @@ class _BatchConsumer(driver.Consumer):
         return int(newest)
 
 
-def _message(tp: TP, batch: list[Any], generation: int) -> ConsumerMessage:
+def _message(tp: TP, batch: Any, generation: int) -> ConsumerMessage:
     last = batch[-1]
     return ConsumerMessage(
-        tp.topic, tp.partition, last.offset, last.timestamp / 1000.0, last.timestamp_type, (), None, batch,
+        tp.topic, tp.partition, last.offset, last.timestamp / 1000.0, last.timestamp_type, None, None, batch,
         None, 0, 0, tp, generation_id=generation,
     )  # fmt: skip
 

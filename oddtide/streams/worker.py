@@ -53,7 +53,7 @@ async def _run(context: WorkerContext, roles: list[str], parts: WorkerParts, rea
     try:
         await host.start()
         ready()
-        await host.wait(stop)
+        await host.wait(stop.wait())
         if host.crashed:
             _raise(host.crash_reason)
     finally:

@@ -79,7 +79,7 @@ def _decode(frame: bytes) -> VerdictColumns:
     try:
         table = pa.ipc.open_stream(frame).read_all()
         fields = orjson.loads((table.schema.metadata or {})[b"oddtide"])
-        tuples = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+        tuples: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
         origin = Origin(**tuples)
     except (pa.ArrowInvalid, KeyError, TypeError, orjson.JSONDecodeError) as error:
         raise DecodeError("not_a_frame", f"no verdict frame: {error}") from None

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from oddtide.domain.quality.events import ReadingRejected, RejectedRow
-from oddtide.domain.readings import rfc3339
 from oddtide.streams.codecs.decoded import WHOLE_RECORD, Refusal
 from oddtide.streams.envelope import derive_id
 from oddtide.streams.pipeline.outcome import DeadLetter

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import fields
 
 import numpy as np
+from oddtide.domain.drift.watch import DriftWatch
 
 from oddtide.domain.detection.ports import Detector, Rows, Scores
 from oddtide.domain.drift.events import DetectorAdapted, DriftDetected, DriftWarned
-from oddtide.domain.drift.watch import DriftWatch
 from oddtide.domain.readings import IntArray, Readings, rfc3339
 from oddtide.streams.envelope import derive_id
 from oddtide.streams.pipeline.outcome import Published
@@ -58,9 +58,7 @@ class DriftStage:
             detector.forget(slot)
             scored[position] = _overwritten(scored[position], later, detector.advance(again))
 
-    def _sign(
-        self, readings: Readings, row: int, slot: int, sign: tuple[str, str, float, float]
-    ) -> Published:
+    def _sign(self, readings: Readings, row: int, slot: int, sign: tuple[str, str, float, float]) -> Published:
         watched, kind, before, after = sign
         plan, series = self._plan, readings.series[row]
         where = (plan.name, plan.topic, self._partition, int(readings.offsets[row]), int(readings.rows[row]))

@@ -12,11 +12,11 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-
 from oddtide.domain.detection.combine import combine
+from oddtide.domain.quality.validation import Checked, Validator
+
 from oddtide.domain.detection.ports import Adoptable, Detector, Rows
 from oddtide.domain.observability.ledger import BatchCompleted, ControlApplied
-from oddtide.domain.quality.validation import Checked, Validator
 from oddtide.domain.readings import IntArray, Readings, rfc3339
 from oddtide.streams.codecs.decoded import Decoded, RecordLike, Refusal
 from oddtide.streams.codecs.readings import ReadingDecoder
