@@ -1,1 +1,1 @@
-"""Adapters: one folder per outside system, none of which knows another. Each fits a port of ``domain`` or ``streams``."""
+"""Outside systems, one folder each. An adapter imports the library it adapts, the domain, and no other adapter."""

@@ -1,0 +1,58 @@
+"""Why a broker did not come up, in one line, from what it wrote before it ended."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from oddtide.domain.errors import ConfigurationError, DependencyError, OddtideError, StorageUnavailableError
+
+__all__ = ["explain", "port_taken"]
+
+_TAIL = 65_536
+
+
+def port_taken(port: int, *, kafka: bool) -> ConfigurationError:
+    """Port in use, by a Kafka of somebody else or by another program."""
+    owner = "another Kafka" if kafka else "another program"
+    remedy = "Choose another with kafka.embedded_port (0 picks a free one), or stop what uses it."
+    if kafka:
+        remedy = f"Use that one with kafka.bootstrap = \"127.0.0.1:{port}\", or choose another kafka.embedded_port."
+    return ConfigurationError(f"Port {port} is in use by {owner}.", remedy=remedy)
+
+
+def explain(logs: Path, port: int) -> OddtideError:
+    """The error that fits the last lines of the broker's logs."""
+    text = "".join(_tail(logs / name) for name in ("start.log", "kafka.log"))
+    if "No space left on device" in text:
+        return StorageUnavailableError(
+            f"The embedded Kafka stopped: the disk that holds {logs.parent} is full.",
+            remedy="Free some space, or move the data with the setting data_folder.",
+        )
+    if "Address already in use" in text:
+        return port_taken(port, kafka=False)
+    if "Could not reserve enough space" in text or "insufficient memory" in text or "OutOfMemoryError" in text:
+        return DependencyError(
+            "The embedded Kafka stopped: there is not enough memory for Java.",
+            remedy="Free memory, or lower kafka.embedded_heap_mib.",
+        )
+    if "UnsupportedClassVersionError" in text:
+        return DependencyError(
+            "The embedded Kafka stopped: Java is too old for it.", remedy="Set ODDTIDE_JAVA to a Java 17 or newer."
+        )
+    cause = next((line for line in reversed(text.splitlines()) if _telling(line)), "it left no reason")
+    return DependencyError(
+        f"The embedded Kafka stopped while starting: {cause.strip()}.", remedy=f"Its logs are in {logs}."
+    )
+
+
+def _telling(line: str) -> bool:
+    return any(mark in line for mark in (" ERROR ", " FATAL ", "Exception", "Error: "))
+
+
+def _tail(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - _TAIL))
+            return file.read().decode(errors="replace")
+    except OSError:
+        return ""

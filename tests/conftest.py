@@ -1,0 +1,29 @@
+"""What every test may ask for: a real Kafka, one for the whole session, and names of its own on it."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from oddtide.adapters.embedded import EmbeddedBroker
+
+_NUMBERS = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of an embedded broker: a fresh folder and a free port; the jars are the user's cached ones."""
+    broker = EmbeddedBroker(tmp_path_factory.mktemp("kafka"), port=0)
+    yield broker.start()
+    broker.stop()
+
+
+@pytest.fixture
+def topic_prefix(request: pytest.FixtureRequest) -> str:
+    """A prefix for topics, groups and applications that no other test of any session uses."""
+    name = re.sub(r"[^a-zA-Z0-9]+", "-", request.node.name).strip("-")[:60]
+    return f"{name}-{os.getpid()}-{next(_NUMBERS)}"
