@@ -35,7 +35,8 @@ class AlertOpened(Event, frozen=True, kw_only=True):
     """An episode on one series began. One alert per series and episode.
 
     ``alert`` is derived from what caused it, so a decision taken twice is the same event. ``kind`` is ``anomaly``,
-    ``quality``, ``drift`` or ``health``; ``source_*`` is how far the input that decisions follow from had been read.
+    ``quality``, ``drift`` or ``health``. ``opened`` and ``last`` are the causes' own times, ``arrived`` is when the
+    newest was logged; ``source_*`` says which record that was: what lies at or before it is already counted.
     """
 
     alert: str
@@ -50,6 +51,7 @@ class AlertOpened(Event, frozen=True, kw_only=True):
     first_cause: str = ""
     last_cause: str = ""
     p_value: float | None = None
+    arrived: Rfc3339 = ""
     source_topic: str = ""
     source_partition: int = 0
     source_offset: int = 0
@@ -60,22 +62,25 @@ class AlertUpdated(AlertOpened, frozen=True, kw_only=True):
 
 
 class AlertAcknowledged(Event, frozen=True, kw_only=True):
-    """A person has seen it."""
+    """A person has seen it. ``causation`` is the command's id."""
 
     alert: str
     by: str
     time: Rfc3339
     note: str = ""
+    causation: str = ""
 
 
 class AlertResolved(Event, frozen=True, kw_only=True):
-    """The episode ended: ``how`` is ``quiet`` (no cause for as long as the stream's policy says) or ``person``."""
+    """The episode ended: ``how`` is ``quiet`` (no cause for as long as the stream's policy says) or ``person``.
+    ``causation`` is the command's id, where a person asked for it."""
 
     alert: str
     how: str
     time: Rfc3339
     by: str = ""
     note: str = ""
+    causation: str = ""
 
 
 class AcknowledgeAlert(Command, frozen=True, kw_only=True):
