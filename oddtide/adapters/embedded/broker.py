@@ -79,7 +79,7 @@ class EmbeddedBroker:
         return f"127.0.0.1:{port}"
 
     def stop(self, report: Callable[[str], None] = lambda line: None) -> bool:
-        """End the folder's broker and wait until it is gone: asked first, killed after 20 s. False: none was running."""
+        """End the folder's broker and wait until it is gone: asked first, killed after 20 s. False: none ran."""
         if not self.folder.is_dir():
             return False
         with self._locked(report):
@@ -87,8 +87,8 @@ class EmbeddedBroker:
             pid = self._living(state)
             if pid is not None:
                 self._end(pid)
-            if state:
-                self._remember(port=int(state["port"]), pid=None)
+            if port := state.get("port"):
+                self._remember(port=port, pid=None)
         return pid is not None
 
     def status(self) -> BrokerStatus | None:

@@ -16,7 +16,7 @@ def port_taken(port: int, *, kafka: bool) -> ConfigurationError:
     owner = "another Kafka" if kafka else "another program"
     remedy = "Choose another with kafka.embedded_port (0 picks a free one), or stop what uses it."
     if kafka:
-        remedy = f"Use that one with kafka.bootstrap = \"127.0.0.1:{port}\", or choose another kafka.embedded_port."
+        remedy = f'Use that one with kafka.bootstrap = "127.0.0.1:{port}", or choose another kafka.embedded_port.'
     return ConfigurationError(f"Port {port} is in use by {owner}.", remedy=remedy)
 
 

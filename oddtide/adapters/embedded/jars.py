@@ -21,7 +21,7 @@ from oddtide.domain.errors import DownloadError, StorageUnavailableError
 if TYPE_CHECKING:
     from jgo.maven import Artifact
 
-__all__ = ["KAFKA_VERSION", "KafkaJars", "MAVEN_CENTRAL", "cache_folder"]
+__all__ = ["KAFKA_VERSION", "MAVEN_CENTRAL", "KafkaJars", "cache_folder"]
 
 KAFKA_VERSION = "4.2.0"
 MAVEN_CENTRAL = "https://repo.maven.apache.org/maven2"

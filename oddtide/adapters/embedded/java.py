@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from oddtide.domain.errors import DependencyError
@@ -63,7 +64,7 @@ def launch(command: list[str], folder: Path, output: Path, *, detach: bool) -> i
 
 def runs(pid: int, mark: str) -> bool:
     """Whether the process ``pid`` lives and has the argument ``mark``: ids are reused, arguments tell who it is."""
-    if sys.platform == "linux":
+    if Path("/proc/self/cmdline").exists():
         return mark.encode() in _arguments(Path(f"/proc/{pid}"))
     listing = subprocess.run(  # pragma: no cover - macOS, where ps is part of the base system
         ["ps", "-ww", "-p", str(pid), "-o", "command="], capture_output=True, text=True, check=False
@@ -87,10 +88,8 @@ def _arguments(process: Path) -> list[bytes]:
 
 def ended(pid: int, mark: str) -> bool:
     """Whether that process is gone. A child of this process is reaped on the way."""
-    try:
+    with suppress(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:
-        pass
     return not runs(pid, mark)
 
 

@@ -72,4 +72,3 @@ def cluster_id(folder: Path) -> str:
     """The cluster's id, derived from where it lies: 16 bytes in URL-safe base64, as Kafka writes them."""
     digest = hashlib.sha256(str(folder).encode()).digest()[:16]
     return base64.urlsafe_b64encode(digest).decode().rstrip("=")
-
