@@ -1,0 +1,35 @@
+"""The compiled part of profiles: counts and moments."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from oddtide.domain.readings import FloatArray, IntArray
+from oddtide.domain.statistics.kernels import kernel
+
+__all__ = ["COUNT", "MAXIMUM", "MEAN", "MINIMUM", "MISSING", "SQUARES", "fold_moments"]
+
+#: Columns of a cell's counts and moments.
+COUNT, MISSING = 0, 1
+MINIMUM, MAXIMUM, MEAN, SQUARES = 0, 1, 2, 3
+
+
+@kernel
+def fold_moments(slots: IntArray, values: FloatArray, counts: IntArray, moments: FloatArray) -> None:
+    """Row by row into ``counts`` (slots, d, 2) and ``moments`` (slots, d, 4); Welford's update (Technometrics 1962)."""
+    for row in range(len(slots)):
+        slot = slots[row]
+        for place in range(values.shape[1]):
+            value = values[row, place]
+            if np.isnan(value):
+                counts[slot, place, 1] += 1
+                continue
+            counts[slot, place, 0] += 1
+            cell = moments[slot, place]
+            if counts[slot, place, 0] == 1:
+                cell[0] = cell[1] = cell[2] = value
+                continue
+            cell[0], cell[1] = min(cell[0], value), max(cell[1], value)
+            away = value - cell[2]
+            cell[2] += away / counts[slot, place, 0]
+            cell[3] += away * (value - cell[2])
