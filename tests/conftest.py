@@ -7,9 +7,14 @@ import os
 import re
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 from oddtide.adapters.embedded import EmbeddedBroker
+
+# Speed is the benchmarks' matter: a slow example (numba compiling, a busy machine) is no failure.
+hypothesis.settings.register_profile("oddtide", deadline=None)
+hypothesis.settings.load_profile("oddtide")
 
 _NUMBERS = itertools.count(1)
 

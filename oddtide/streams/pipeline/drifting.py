@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import fields
 
 import numpy as np
-from oddtide.domain.drift.watch import DriftWatch
 
 from oddtide.domain.detection.ports import Detector, Rows, Scores
 from oddtide.domain.drift.events import DetectorAdapted, DriftDetected, DriftWarned
+from oddtide.domain.drift.watch import DriftWatch, Finding
 from oddtide.domain.readings import IntArray, Readings, rfc3339
 from oddtide.streams.envelope import derive_id
 from oddtide.streams.pipeline.outcome import Published
@@ -33,22 +33,29 @@ class DriftStage:
     def watch(
         self, readings: Readings, rows: Rows, detectors: Sequence[Detector], scored: list[Scores]
     ) -> list[Published]:
-        """Take the batch's values and first detector's scores; the events that followed. ``scored`` is mended in
-        place where a reset changed what comes after it."""
+        """Take the batch's values and first detector's scores (those past its warm-up); the events that followed.
+        ``scored`` is mended in place where a reset changed what comes after it."""
         events: list[Published] = []
-        scores = scored[0].score
+        scores = self._watched_scores(detectors, scored)
         for row in range(len(rows)):
             slot = int(rows.slots[row])
             self._counts[slot] = self._counts.get(slot, 0) + 1
-            signs = self._watch.update(slot, readings.values[row], float(scores[row]))
-            events += [self._sign(readings, row, slot, sign) for sign in signs]
-            drifts = [event.id for event in events[-len(signs) :] if isinstance(event.event, DriftDetected)]
-            if signs and drifts and self._plan.drift.adaptation != "none":
+            findings = self._watch.update(slot, readings.values[row].tolist(), scores[row])
+            signs = [self._sign(readings, row, self._counts[slot] - 1, finding) for finding in findings]
+            events += signs
+            drifts = [sign.id for sign in signs if isinstance(sign.event, DriftDetected)]
+            if drifts and self._plan.drift.adaptation != "none":
                 events += self._adapt(readings, row, drifts[-1])
                 if self._plan.drift.adaptation == "reset":
                     self._reset(row, rows, detectors, scored)
-                    scores = scored[0].score
+                    scores = self._watched_scores(detectors, scored)
         return events
+
+    @staticmethod
+    def _watched_scores(detectors: Sequence[Detector], scored: list[Scores]) -> list[float]:
+        first = scored[0]
+        shown: list[float] = np.where(first.seen >= detectors[0].warm_up, first.score, np.nan).tolist()
+        return shown
 
     def _reset(self, row: int, rows: Rows, detectors: Sequence[Detector], scored: list[Scores]) -> None:
         slot = int(rows.slots[row])
@@ -58,8 +65,8 @@ class DriftStage:
             detector.forget(slot)
             scored[position] = _overwritten(scored[position], later, detector.advance(again))
 
-    def _sign(self, readings: Readings, row: int, slot: int, sign: tuple[str, str, float, float]) -> Published:
-        watched, kind, before, after = sign
+    def _sign(self, readings: Readings, row: int, count: int, finding: Finding) -> Published:
+        watched, kind, before, after = finding
         plan, series = self._plan, readings.series[row]
         where = (plan.name, plan.topic, self._partition, int(readings.offsets[row]), int(readings.rows[row]))
         event_type = DriftDetected if kind == "drift" else DriftWarned
@@ -71,7 +78,7 @@ class DriftStage:
             time=rfc3339(int(readings.times[row])),
             monitor=plan.drift.monitor,
             watched=watched,
-            readings=self._counts[slot] - 1,
+            readings=count,
             before=before,
             after=after,
             topic=plan.topic,

@@ -12,11 +12,11 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from oddtide.domain.detection.combine import combine
-from oddtide.domain.quality.validation import Checked, Validator
 
+from oddtide.domain.detection.combine import combine
 from oddtide.domain.detection.ports import Adoptable, Detector, Rows
 from oddtide.domain.observability.ledger import BatchCompleted, ControlApplied
+from oddtide.domain.quality.validation import Checked, Validator
 from oddtide.domain.readings import IntArray, Readings, rfc3339
 from oddtide.streams.codecs.decoded import Decoded, RecordLike, Refusal
 from oddtide.streams.codecs.readings import ReadingDecoder
@@ -141,11 +141,10 @@ class PartitionProcessor:
         events: list[Published] = []
         if self._drift is not None:
             events = self._drift.watch(kept, rows, self._detectors, scored)
-        warm_ups = [detector.warm_up for detector in self._detectors]
-        scores, driver = combine(scored)
-        needed = np.asarray(warm_ups, np.int64)[driver]
+        combined = combine(scored, [detector.warm_up for detector in self._detectors])
+        scores = combined.scores
         hits = self.plan.threshold.detections(scores.score, scores.p_value)
-        return VerdictColumns(origin, kept, scores, driver, needed, hits), events
+        return VerdictColumns(origin, kept, scores, combined.driver, combined.needed, hits), events
 
     def _completed(
         self, decoded: Decoded, refusals: list[Refusal], skipped: Counter[str], verdicts: VerdictColumns
