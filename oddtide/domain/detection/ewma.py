@@ -81,7 +81,7 @@ class EwmaSettings:
 
     alpha: float = 0.02
     half_life: float = 0.0
-    warm_up: int = 50
+    warm_up: int = 30
     clip: float = 3.0
     band: float = 0.999
     tails: str = "adaptive"

@@ -1,0 +1,152 @@
+"""From scores to p-values by a series' own past: for detectors that have no distribution of their own.
+
+*Conformal.* If the past ``n`` scores and the new one are exchangeable, the share ``(1 + #{past >= new}) / (n + 1)`` is a
+valid p-value whatever the detector does (Vovk, Gammerman, Shafer 2005; on streams Laxhammar, Falkman 2010). It cannot
+fall below ``1 / (n + 1)``, so it alone would never meet a strict threshold.
+
+*Beyond the largest past score* the exponential tail through the largest ``k`` of them goes on (peaks over threshold,
+Pickands 1975, shape 0): ``k/(n+1) exp(-(score - u)/b)``, with ``u`` the next one below them and ``b`` their mean excess.
+That is extrapolation, not a guarantee, so it is believed no further than ``(n + 1)**-4``.
+
+Bounded memory: the newest ``window`` scores of a slot, kept both in order of time and of size. Score before learn: a
+score is graded by those before it.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from oddtide.domain.detection.ports import DetectorState
+from oddtide.domain.detection.settings import check_range
+from oddtide.domain.detection.slots import array_of, enlarged
+from oddtide.domain.readings import FloatArray, IntArray
+from oddtide.domain.statistics.kernels import kernel
+
+__all__ = ["Calibration", "tail_p_value"]
+
+_REACH = 4.0
+_SMALLEST_P = 1e-300
+
+
+@kernel
+def tail_p_value(ordered: FloatArray, n: int, score: float) -> float:
+    """The p-value of ``score`` against the ``n`` ascending past scores at the head of ``ordered`` (n >= 2)."""
+    low, high = 0, n
+    while low < high:  # how many past scores are smaller
+        middle = (low + high) // 2
+        if ordered[middle] < score:
+            low = middle + 1
+        else:
+            high = middle
+    if low < n:
+        return (1.0 + n - low) / (n + 1.0)
+    k = min(max(8, n // 16), n - 1)
+    threshold = ordered[n - k - 1]
+    excess = 0.0
+    for i in range(n - k, n):
+        excess += (ordered[i] - threshold) / k
+    excess = max(excess, 1e-6 * abs(threshold), 1e-300)
+    tail = k / (n + 1.0) * math.exp(-min((score - threshold) / excess, 700.0))
+    return max(min(1.0 / (n + 1.0), tail), (n + 1.0) ** -_REACH, _SMALLEST_P)
+
+
+@kernel
+def _replace(ordered: FloatArray, n: int, oldest: float, newest: float) -> None:
+    """Put ``newest`` in its place among the ``n`` ascending numbers, in the room of ``oldest`` (at ``n`` where that is
+    NaN: there is room)."""
+    hole = n
+    if not math.isnan(oldest):
+        hole = 0
+        while ordered[hole] != oldest:
+            hole += 1
+    while hole > 0 and ordered[hole - 1] > newest:
+        ordered[hole] = ordered[hole - 1]
+        hole -= 1
+    while hole < n - 1 and ordered[hole + 1] < newest:
+        ordered[hole] = ordered[hole + 1]
+        hole += 1
+    ordered[hole] = newest
+
+
+@kernel
+def _grade(
+    recent: FloatArray,
+    ordered: FloatArray,
+    counts: IntArray,
+    slots: IntArray,
+    scores: FloatArray,
+    minimum: int,
+    learning: bool,
+    out: FloatArray,
+) -> None:
+    """Rows in order: a p-value where ``out`` has room, then learnt where ``learning``. NaN: no score, p 1, not learnt."""
+    window = recent.shape[1]
+    for i in range(len(slots)):
+        slot, score = slots[i], scores[i]
+        n = min(counts[slot], window)
+        absent = math.isnan(score)
+        if len(out) > 0:
+            out[i] = 1.0 if absent or n < minimum else tail_p_value(ordered[slot], n, score)
+        if learning and not absent:
+            place = counts[slot] % window
+            oldest = recent[slot, place] if n == window else math.nan
+            _replace(ordered[slot], n, oldest, score)
+            recent[slot, place] = score
+            counts[slot] += 1
+
+
+class Calibration:
+    """Past scores per slot. ``minimum`` scores are needed before a p-value is below 1."""
+
+    def __init__(self, window: int = 256, minimum: int = 50) -> None:
+        check_range("calibration", window, 64, 1_000_000)
+        self.window, self.minimum = window, min(minimum, window)
+        self._slots = 0
+        self._recent: FloatArray = np.zeros((0, window))
+        self._ordered: FloatArray = np.zeros((0, window))
+        self._counts: IntArray = np.zeros(0, dtype=np.int64)
+
+    def grow(self, slots: int) -> None:
+        """Make room for slots ``0 .. slots-1``."""
+        self._slots = max(self._slots, slots)
+        self._recent = enlarged(self._recent, slots)
+        self._ordered = enlarged(self._ordered, slots)
+        self._counts = enlarged(self._counts, slots)
+
+    def grade(self, slots: IntArray, scores: FloatArray, *, learn: bool) -> FloatArray:
+        """(n,) p-values of (n,) scores in log order, each by those of its slot before it; NaN stands for no score (p 1).
+        Where ``learn`` each is then learnt; otherwise nothing changes."""
+        p_values = np.empty(len(scores))
+        self._go(slots, scores, learn, p_values)
+        return p_values
+
+    def learn(self, slots: IntArray, scores: FloatArray) -> None:
+        """Learn scores without grading them."""
+        self._go(slots, scores, True, np.empty(0))
+
+    def forget(self, slot: int) -> None:
+        """Reset one slot."""
+        self._recent[slot] = 0.0
+        self._ordered[slot] = 0.0
+        self._counts[slot] = 0
+
+    def save(self) -> DetectorState:
+        """Copies of the state's arrays; their names begin with ``calibration_``."""
+        n = self._slots
+        return {
+            "calibration_recent": self._recent[:n].copy(),
+            "calibration_ordered": self._ordered[:n].copy(),
+            "calibration_counts": self._counts[:n].copy(),
+        }
+
+    def load(self, state: DetectorState) -> None:
+        """Replace the state by a saved one."""
+        recent = array_of(state, "calibration_recent", self._recent)
+        ordered = array_of(state, "calibration_ordered", self._ordered)
+        counts = array_of(state, "calibration_counts", self._counts)
+        self._recent, self._ordered, self._counts, self._slots = recent, ordered, counts, len(counts)
+
+    def _go(self, slots: IntArray, scores: FloatArray, learn: bool, out: FloatArray) -> None:
+        _grade(self._recent, self._ordered, self._counts, slots, scores, self.minimum, learn, out)
