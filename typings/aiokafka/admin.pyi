@@ -1,0 +1,19 @@
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+class NewTopic:
+    def __init__(
+        self,
+        name: str,
+        num_partitions: int,
+        replication_factor: int,
+        replica_assignments: Mapping[int, Sequence[int]] | None = ...,
+        topic_configs: Mapping[str, str] | None = ...,
+    ) -> None: ...
+
+class AIOKafkaAdminClient:
+    def __init__(self, **configuration: Any) -> None: ...
+    async def start(self) -> None: ...
+    async def close(self) -> None: ...
+    async def create_topics(self, new_topics: Sequence[NewTopic], **options: Any) -> Any: ...
+    async def delete_topics(self, topics: Sequence[str], **options: Any) -> Any: ...
