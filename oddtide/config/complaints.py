@@ -15,7 +15,7 @@ __all__ = ["complain", "unknown_variables"]
 
 _PREFIX = "ODDTIDE_"
 #: Variables that are ours but no settings.
-_RESERVED = ("ODDTIDE_CONFIG", "ODDTIDE_CACHE", "ODDTIDE_TEST_")
+_RESERVED = ("ODDTIDE_CONFIG", "ODDTIDE_CACHE", "ODDTIDE_JAVA", "ODDTIDE_MAVEN_REPOSITORY", "ODDTIDE_TEST_")
 
 
 def complain(model: type[BaseModel], error: ValidationError, origins: Mapping[str, str]) -> ConfigurationError:

@@ -22,6 +22,7 @@ __all__ = [
 SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 Severity = Literal["info", "warning", "critical"]
+AlertKind = Literal["health", "anomaly", "drift", "quality"]
 
 
 class Section(BaseModel):
@@ -84,20 +85,21 @@ class WorkerSettings(Section):
 
 
 class AlertSettings(Section):
-    """When detections and other findings become alerts, and when those end."""
+    """What opens an alert, how grave it is, and when it ends."""
 
+    kinds: list[AlertKind] = Field(
+        default=["health", "anomaly", "drift", "quality"], description="What opens alerts at all."
+    )
     quiet_s: float = Field(
         default=900.0, gt=0.0, description="An alert resolves by itself after this long without a cause (seconds)."
     )
-    critical_p_value: float = Field(
-        default=1e-9,
-        gt=0.0,
-        lt=1.0,
-        description="An anomaly at or below this p-value makes its alert critical (probability).",
+    update_s: float = Field(
+        default=30.0, gt=0.0, description="A change of an alert's count is logged after this long at the latest (seconds)."
     )
-    warning_count: int = Field(
-        default=3, ge=1, description="From this many causes on an alert is a warning, below only info (count)."
+    warning_p: float = Field(
+        default=1e-4, gt=0.0, le=1.0, description="An anomaly at or below this p-value is a warning, above only info."
     )
+    critical_p: float = Field(default=1e-9, ge=0.0, le=1.0, description="At or below this p-value it is critical.")
 
 
 class WebhookSettings(Section):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from oddtide.config.sections import Section
+from oddtide.config.sections import AlertSettings, Section
 
 if TYPE_CHECKING:
     from oddtide.domain.quality.contract import Contract
@@ -150,6 +150,10 @@ class StreamSettings(Section):
         default=1_000, ge=0, description="Publish a series' profile every so many of its readings (count); 0: never."
     )
     drift: DriftSettings = Field(default_factory=DriftSettings, description="Watching for drift; deep profile only.")
+
+    alerts: AlertSettings | None = Field(
+        default=None, description="Alerts of this stream, where they differ from the section `alerts`."
+    )
 
     @field_validator("features")
     @classmethod

@@ -11,19 +11,19 @@ from click.exceptions import Exit
 
 from oddtide.config.cli.context import Cli
 from oddtide.config.cli.errors import report
+from oddtide.config.cli.help import ExampleGroup
+from oddtide.config.cli.options import common_options
 
 __all__ = ["Entry", "LazyGroup", "root_group"]
 
-_ROOT_HELP = """Event-sourced anomaly detection for streams, on Kafka.
-
-\b
-Try first:
-  oddtide demo                     # Kafka, worker and real data in one command
-  oddtide detect readings.csv      # no Kafka: a file in, detections out
-  oddtide up --detach              # Kafka and a worker in the background
-  oddtide produce readings.csv     # push readings
-  oddtide tail detections          # watch what is found
-"""
+_ROOT_HELP = "Event-sourced anomaly detection for streams, on Kafka."
+_ROOT_EXAMPLES = (
+    ("oddtide demo", "Kafka, a worker and real data in one command"),
+    ("oddtide detect readings.csv", "no Kafka: a file in, detections out"),
+    ("oddtide up --detach", "Kafka and a worker in the background"),
+    ("oddtide produce readings.csv", "push readings"),
+    ("oddtide tail detections", "watch what is found"),
+)
 
 
 class Entry(NamedTuple):
@@ -34,7 +34,7 @@ class Entry(NamedTuple):
     panel: str
 
 
-class LazyGroup(click.RichGroup):
+class LazyGroup(ExampleGroup):
     """A group whose commands are stubs until one is run; then its module is imported."""
 
     def __init__(self, *args: Any, entries: Mapping[str, Entry], **kwargs: Any) -> None:
@@ -76,9 +76,8 @@ class LazyGroup(click.RichGroup):
 
 def root_group(entries: Mapping[str, Entry]) -> LazyGroup:
     """The command ``oddtide`` over a table of commands."""
-    from oddtide.config.cli.options import common_options
 
-    @click.command("oddtide", cls=LazyGroup, entries=entries, help=_ROOT_HELP)
+    @click.command("oddtide", cls=LazyGroup, entries=entries, help=_ROOT_HELP, examples=_ROOT_EXAMPLES)
     @click.version_option(package_name="oddtide", message="%(prog)s %(version)s")
     @common_options
     def oddtide() -> None:

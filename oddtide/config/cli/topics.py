@@ -1,0 +1,112 @@
+"""``oddtide topics``: the topics as declared, as they are, and made."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import rich_click as click
+
+from oddtide.config.cli.context import Cli, pass_cli
+from oddtide.config.cli.help import command, group
+from oddtide.config.cli.output import emit, emit_one, note
+
+__all__ = ["topics"]
+
+
+@group("topics", examples=[("oddtide topics create", "make every topic that is missing")])
+def topics() -> None:
+    """The topics: what is declared, what is there, and making them."""
+
+
+@command(
+    "list",
+    parent=topics,
+    output=True,
+    examples=[("oddtide topics list", "every declared topic and whether it is there as declared")],
+)
+@click.option("--declared", is_flag=True, help="Only the declaration; asks no Kafka.")
+@pass_cli
+def list_(cli: Cli, declared: bool) -> None:
+    """List every topic: its key, partitions, what it carries, and its state on the cluster."""
+    composition = cli.composition()
+    specs = composition.catalogue().all()
+    states: dict[str, str] = {}
+    if not declared:
+        with composition.admin() as admin:
+            there = set(admin.names())
+            states = {spec.name: "ok" if spec.name in there else "missing" for spec in specs}
+            for mismatch in admin.mismatches(specs):
+                if states[mismatch.topic] == "ok":
+                    states[mismatch.topic] = "differs"
+    rows: list[dict[str, Any]] = [
+        {
+            "topic": spec.name,
+            "partitions": spec.partitions,
+            "key": spec.key,
+            "state": states.get(spec.name, "declared"),
+            "carries": [kind.__name__ for kind in spec.carries] or ["readings"],
+            "purpose": spec.purpose,
+            "config": spec.config,
+        }
+        for spec in specs
+    ]
+    emit(rows, output=cli.output, columns=["topic", "partitions", "key", "state", "purpose"])
+
+
+@command(
+    "create",
+    parent=topics,
+    output=True,
+    examples=[("oddtide topics create", "make what is missing; exit code 6 where one there differs")],
+)
+@pass_cli
+def create(cli: Cli) -> None:
+    """Make every topic that is missing, and check those that are there. Never changes one."""
+    from oddtide.domain.errors import CheckFailedError
+
+    composition = cli.composition()
+    specs = composition.catalogue().all()
+    with composition.admin() as admin:
+        created = set(admin.ensure(specs))
+        wrong = admin.mismatches(specs)
+    rows = [{"topic": spec.name, "partitions": spec.partitions, "created": spec.name in created} for spec in specs]
+    emit(rows, output=cli.output)
+    note(f"{len(created)} made, {len(specs) - len(created)} were there")
+    if wrong:
+        raise CheckFailedError("; ".join(each.problem for each in wrong) + ".", remedy=wrong[0].remedy)
+
+
+@command(
+    "describe",
+    parent=topics,
+    output=True,
+    examples=[("oddtide topics describe detections", "its settings, partitions and offsets")],
+)
+@click.argument("topic")
+@pass_cli
+def describe(cli: Cli, topic: str) -> None:
+    """Show one TOPIC (a full name, or a short one such as `detections`) as it is on the cluster."""
+    from oddtide.config.cli.records import resolve_topic
+    from oddtide.streams.topics import TopicCatalogue
+
+    composition = cli.composition()
+    catalogue: TopicCatalogue = composition.catalogue()
+    spec = resolve_topic(catalogue, topic)
+    name = spec.name if spec else topic
+    with composition.admin() as admin:
+        found = admin.describe(name)
+        offsets = admin.offsets(name)
+    emit_one(
+        {
+            "topic": name,
+            "declared": spec is not None,
+            "purpose": spec.purpose if spec else None,
+            "carries": [kind.__name__ for kind in spec.carries] if spec else [],
+            "partitions": found.partitions,
+            "replication": found.replication,
+            "config": found.config,
+            "records": sum(end - begin for begin, end in offsets.values()),
+            "offsets": {str(partition): list(span) for partition, span in sorted(offsets.items())},
+        },
+        output=cli.output,
+    )

@@ -1,0 +1,240 @@
+"""The composition: every part made and wired as the settings say. Adapters are imported when first asked for."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from oddtide.config.settings import Settings
+from oddtide.domain.errors import BrokerUnreachableError, StorageUnavailableError
+
+if TYPE_CHECKING:
+    from oddtide.adapters.embedded.broker import EmbeddedBroker
+    from oddtide.adapters.files.artifacts import SignedArtifacts
+    from oddtide.adapters.kafka.admin import KafkaAdmin
+    from oddtide.adapters.kafka.connection import KafkaConnection
+    from oddtide.adapters.kafka.reader import KafkaReader
+    from oddtide.adapters.kafka.writer import KafkaWriter
+    from oddtide.adapters.storage import SqlReadModels
+    from oddtide.domain.observability.policy import AlertPolicy
+    from oddtide.streams.app import WorkerContext
+    from oddtide.streams.broker import BrokerAccess
+    from oddtide.streams.parts import WorkerParts
+    from oddtide.streams.pipeline.plan import StreamPlan
+    from oddtide.streams.ports import Toolkit, Trainer
+    from oddtide.streams.topics import TopicCatalogue
+
+__all__ = ["Composition"]
+
+
+class Composition:
+    """The parts of one installation.
+
+    ``clock`` gives nanoseconds since 1970. Nothing is connected or opened before it is asked for; parts that hold a
+    connection are context managers and made anew on each call, the others are made once.
+    """
+
+    def __init__(self, settings: Settings, *, clock: Callable[[], int] = time.time_ns) -> None:
+        self.settings = settings
+        self.clock = clock
+
+    @property
+    def folder(self) -> Path:
+        """The data folder, made where missing. Raises ``StorageUnavailableError``."""
+        folder = self.settings.data_folder
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageUnavailableError(
+                f"The data folder {folder} cannot be made: {error.strerror}.", remedy="Set data_folder elsewhere."
+            ) from None
+        return folder
+
+    def plans(self) -> tuple[StreamPlan, ...]:
+        """The plan of every stream."""
+        return tuple(stream.plan(self.settings.prefix) for stream in self.settings.streams)
+
+    def catalogue(self) -> TopicCatalogue:
+        """Every topic of this installation."""
+        from oddtide.streams.topics import TopicCatalogue
+
+        settings, prefix = self.settings, self.settings.prefix
+        return TopicCatalogue(
+            streams=tuple((stream.name, stream.topic_for(prefix), stream.partitions) for stream in settings.streams),
+            prefix=prefix,
+            partitions=settings.kafka.result_partitions,
+            retention_days=settings.kafka.retention_days,
+            replication=settings.kafka.replication,
+        )
+
+    # ---------------------------------------------------------------- Kafka
+
+    def embedded(self) -> EmbeddedBroker:
+        """The Kafka of the data folder, running or not."""
+        from oddtide.adapters.embedded.broker import EmbeddedBroker
+
+        embedded = self.settings.embedded
+        return EmbeddedBroker(self.settings.data_folder / "kafka", port=embedded.port, heap_mib=embedded.heap_mib)
+
+    @cached_property
+    def bootstrap(self) -> str:
+        """The brokers' addresses. Raises ``BrokerUnreachableError`` when the embedded Kafka does not run."""
+        if not self.settings.embedded_kafka:
+            return self.settings.kafka.bootstrap
+        status = self.embedded().status()
+        if status is None:
+            raise BrokerUnreachableError(
+                f"The embedded Kafka of {self.settings.data_folder} does not run.",
+                remedy="Start it with `oddtide up`, or set kafka.bootstrap to a Kafka that runs.",
+            )
+        return status.bootstrap
+
+    def connection(self) -> KafkaConnection:
+        """How the blocking clients reach the cluster."""
+        from oddtide.adapters.kafka.connection import KafkaConnection
+
+        return KafkaConnection(self.bootstrap, **self._security())
+
+    def broker_access(self) -> BrokerAccess:
+        """How the agents reach it."""
+        from oddtide.streams.broker import BrokerAccess
+
+        return BrokerAccess(self.bootstrap, self._security())
+
+    def admin(self) -> KafkaAdmin:
+        """Topics, offsets, groups. A context manager."""
+        from oddtide.adapters.kafka.admin import KafkaAdmin
+
+        return KafkaAdmin(self.connection())
+
+    def writer(self) -> KafkaWriter:
+        """Sends records. A context manager."""
+        from oddtide.adapters.kafka.writer import KafkaWriter
+
+        return KafkaWriter(self.connection())
+
+    def reader(self) -> KafkaReader:
+        """Reads records. A context manager."""
+        from oddtide.adapters.kafka.reader import KafkaReader
+
+        return KafkaReader(self.connection())
+
+    def _security(self) -> dict[str, Any]:
+        kafka = self.settings.kafka
+        security: dict[str, Any] = {"security_protocol": kafka.security_protocol}
+        if kafka.security_protocol.endswith("SSL"):
+            for name in ("ssl_cafile", "ssl_certfile", "ssl_keyfile"):
+                path = getattr(kafka, name)
+                security[name] = str(path) if path else None
+        if kafka.security_protocol.startswith("SASL"):
+            security["sasl_mechanism"] = kafka.sasl_mechanism
+            security["sasl_username"] = kafka.sasl_username
+            security["sasl_password"] = kafka.sasl_password.get_secret_value()
+        return security
+
+    # ---------------------------------------------------------------- pipeline
+
+    def toolkit(self) -> Toolkit:
+        """Detectors by name (built in, river's, PyOD's) and drift monitors."""
+        from oddtide.adapters.river import drift
+        from oddtide.domain.detection.registry import build_detector
+        from oddtide.streams.ports import Toolkit
+
+        families = self.families()
+        return Toolkit(
+            detector=lambda spec, features: build_detector(spec, features, families=families),
+            monitors=drift.adwin,
+        )
+
+    def families(self) -> dict[str, Any]:
+        """The detector families that live in adapters, by prefix; imported when a detector of theirs is built."""
+
+        def river(spec: Any, features: tuple[str, ...]) -> Any:
+            from oddtide.adapters.river import detectors
+
+            return detectors.build(spec, features)
+
+        def pyod(spec: Any, features: tuple[str, ...]) -> Any:
+            from oddtide.adapters.pyod import detectors
+
+            return detectors.build(spec, features)
+
+        return {"river": river, "pyod": pyod}
+
+    def trainer(self) -> Trainer:
+        """Trains batch models."""
+        from oddtide.adapters.pyod.detectors import train
+
+        return train
+
+    def artifacts(self) -> SignedArtifacts:
+        """Where trained models lie."""
+        raise NotImplementedError
+
+    def read_models(self) -> SqlReadModels:
+        """The read models, migrated. A context manager."""
+        raise NotImplementedError
+
+    def alert_policy(self) -> AlertPolicy:
+        """What opens alerts and ends them."""
+        from oddtide.config.sections import AlertSettings
+        from oddtide.domain.observability.policy import AlertPolicy
+
+        def policy(settings: AlertSettings, streams: dict[str, AlertPolicy]) -> AlertPolicy:
+            return AlertPolicy(
+                kinds=frozenset(settings.kinds),
+                quiet_s=settings.quiet_s,
+                update_s=settings.update_s,
+                warning_p=settings.warning_p,
+                critical_p=settings.critical_p,
+                streams=streams,
+            )
+
+        own = {stream.name: policy(stream.alerts, {}) for stream in self.settings.streams if stream.alerts}
+        return policy(self.settings.alerts, own)
+
+    # ---------------------------------------------------------------- worker
+
+    def worker_context(self, roles: Sequence[str], *, number: int = 0, metrics: bool = True) -> WorkerContext:
+        """Who this process is as a worker. ``number`` tells several on one machine apart."""
+        import oddtide
+        from oddtide.streams.app import WorkerContext
+
+        settings = self.settings.worker
+        host = socket.gethostname()
+        serve = metrics and settings.metrics_port
+        return WorkerContext(
+            application=self.settings.application,
+            broker=self.broker_access(),
+            catalogue=self.catalogue(),
+            worker=f"{host}-{os.getpid()}-{number}" if number else f"{host}-{os.getpid()}",
+            host=host,
+            pid=os.getpid(),
+            build=oddtide.__version__,
+            folder=self.folder,
+            clock=self.clock,
+            session_timeout_s=settings.session_timeout_s,
+            max_batch=settings.max_batch,
+            metrics_url=f"http://{settings.metrics_host}:{settings.metrics_port}/metrics" if serve else "",
+            heartbeat_s=settings.heartbeat_s,
+            roles=tuple(roles),
+        )
+
+    def worker_parts(self, roles: Sequence[str]) -> WorkerParts:
+        """What the roles are made of."""
+        from oddtide.streams.parts import WorkerParts
+
+        projects = bool({"observability", "mlops", "health"} & set(roles))
+        return WorkerParts(
+            plans=self.plans(),
+            toolkit=self.toolkit(),
+            artifacts=self.artifacts(),
+            trainer=self.trainer(),
+            read_models=self.read_models() if projects else None,
+            alerts=self.alert_policy(),
+        )
