@@ -16,7 +16,11 @@ class DataType:
     unit: str
     tz: str | None
     value_type: DataType
+    key_type: DataType
+    item_type: DataType
     bit_width: int
+    num_fields: int
+    def field(self, i: int | str) -> Field: ...
 
 class Field:
     name: str
@@ -41,6 +45,7 @@ class BufferOutputStream:
 
 class BufferReader:
     def __init__(self, source: bytes | Buffer) -> None: ...
+    def tell(self) -> int: ...
 
 class Array:
     type: DataType
@@ -60,6 +65,10 @@ class Array:
     def validate(self, *, full: bool = ...) -> None: ...
     def view(self, target: DataType | str) -> Array: ...
 
+class DictionaryArray(Array):
+    indices: Array
+    dictionary: Array
+
 class ChunkedArray(Array):
     chunks: list[Array]
     num_chunks: int
@@ -69,6 +78,7 @@ class RecordBatch:
     num_rows: int
     num_columns: int
     def column(self, name: str | int) -> Array: ...
+    def select(self, columns: Sequence[str]) -> RecordBatch: ...
     def validate(self, *, full: bool = ...) -> None: ...
     @classmethod
     def from_pydict(cls, mapping: Mapping[str, Any], schema: Schema | None = ...) -> RecordBatch: ...
@@ -93,6 +103,7 @@ class Table:
     def from_batches(cls, batches: Sequence[RecordBatch], schema: Schema | None = ...) -> Table: ...
 
 def array(data: Any, type: DataType | None = ..., *, mask: Any = ..., from_pandas: bool | None = ...) -> Array: ...
+def chunked_array(arrays: Sequence[Array], type: DataType | None = ...) -> ChunkedArray: ...
 def nulls(size: int, type: DataType | None = ...) -> Array: ...
 def table(
     data: Any, names: Sequence[str] | None = ..., schema: Schema | None = ..., metadata: Mapping[Any, Any] | None = ...

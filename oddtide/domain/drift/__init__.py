@@ -2,8 +2,8 @@
 
 An *anomaly* is a reading that does not fit what its series was like. *Drift* is that the series itself has changed: a
 pump was replaced, a tariff went up, a sensor ages. A detector that goes on comparing with the old world calls the new
-one strange for ever, or slowly learns it without telling anyone. So drift is watched for separately, reported as its own
-kind of event, and never called an anomaly.
+one strange for ever, or slowly learns it without telling anyone. So drift is watched for separately, reported as its
+own kind of event, and never called an anomaly.
 
 A *monitor* (:class:`Monitor`) watches one sequence of numbers, in constant memory, and says when it is sure that their
 distribution is no longer what it was, often with a *warning* before. :class:`DriftWatch` keeps one for each feature of

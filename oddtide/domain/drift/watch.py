@@ -50,7 +50,7 @@ class DriftWatch:
 
     def load(self, state: bytes) -> None:
         """Replace the state by a saved one of the same features. Unpickles: the caller has checked its signature."""
-        self._monitors = pickle.loads(state)  # noqa: S301  # signed by the caller, as DriftWatch.save asks
+        self._monitors = pickle.loads(state)  # signed by the caller, as DriftWatch.save asks
 
     def _show(self, monitors: list[Monitor | None], place: int, number: float) -> list[Finding]:
         monitor = monitors[place]

@@ -6,9 +6,9 @@ mean and variance, and quantiles. It answers the first questions of anyone who m
 
 A stream can be read only once and never ends, so a profile must be a fold in constant memory. Counts, extremes and
 moments are exact that way: mean and variance by Welford's update, which does not lose digits as the sum of squares
-does. Quantiles cannot be exact in bounded memory; a *sketch* (:mod:`~oddtide.domain.profiling.sketch`) keeps a few hundred
-well-chosen readings and says how far off a rank may be. Sketches and moments can be *merged*: the profile of two
-partitions, or of two days, is made from theirs.
+does. Quantiles cannot be exact in bounded memory; a *sketch* (:mod:`~oddtide.domain.profiling.sketch`) keeps a few
+hundred well-chosen readings and says how far off a rank may be. Sketches and moments can be *merged*: the profile of
+two partitions, or of two days, is made from theirs.
 
 A profile depends only on its series' readings and their order, never on batches, clocks or the process's luck.
 """

@@ -13,7 +13,7 @@ from oddtide.domain.errors import StateMismatchError, UsageError
 from oddtide.domain.profiling.events import FeatureProfile
 from oddtide.domain.readings import FloatArray, IntArray
 
-__all__ = ["Profiler", "ProfilerState", "QUANTILES"]
+__all__ = ["QUANTILES", "Profiler", "ProfilerState"]
 
 #: What a profiler saves: arrays by name.
 ProfilerState: TypeAlias = dict[str, Any]

@@ -2,13 +2,13 @@
 columns of state, one *cell* for each series and feature.
 
 A cell holds items in levels; one of level h stands for 2^h readings. When it is full, the lowest level that has
-reached its capacity is sorted and every second item moves up, beginning with the first or second by a coin. The capacities
-shrink by 2/3 a level from the top, so memory is bounded whatever the number of readings.
+reached its capacity is sorted and every second item moves up, beginning with the first or second by a coin. The
+capacities shrink by 2/3 a level from the top, so memory is bounded whatever the number of readings.
 
-**Error.** Of n readings, the quantile returned for q has a rank within ``RANK_ERROR`` * n of q * n: exact up to ``ITEMS``
-readings, then with a probability of about 99 % for each query (tested on adversarial and ordinary orders).
-**Determinism.** The coin is a hash of how many compactions the cell has had, so the same readings in the same order give
-the same sketch, in any slot, process and cut into batches. **Mergeable**: ``merge_cells`` keeps the error.
+**Error.** Of n readings, the quantile returned for q has a rank within ``RANK_ERROR`` * n of q * n: exact up to
+``ITEMS`` readings, then with a probability of about 99 % for each query (tested on adversarial and ordinary orders).
+**Determinism.** The coin is a hash of how many compactions the cell has had, so the same readings in the same order
+give the same sketch, in any slot, process and cut into batches. **Mergeable**: ``merge_cells`` keeps the error.
 """
 
 from __future__ import annotations
@@ -162,4 +162,6 @@ def quantiles(items: FloatArray, sizes: IntArray, probabilities: FloatArray) -> 
     below = np.cumsum(weights[order])
     wanted = np.ceil(probabilities * below[-1])
     found = np.searchsorted(below, np.maximum(wanted, 1), side="left")
-    return items[:held][order][np.minimum(found, held - 1)]
+    sorted_items: FloatArray = items[:held][order]
+    picked: FloatArray = sorted_items[np.minimum(found, held - 1)]
+    return picked

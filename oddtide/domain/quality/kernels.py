@@ -27,7 +27,8 @@ def order_pass(
 ) -> NDArray[np.int8]:
     """Row by row: is the reading late or a duplicate, and, if it will be kept, its slot's new newest time.
 
-    Rows that are not ``judged`` (refused before) are passed over; those not ``in_range`` are judged, but leave no trace.
+    Rows that are not ``judged`` (refused before) are passed over; those not ``in_range`` are judged, but leave no
+    trace.
     """
     codes = np.zeros(len(slots), dtype=np.int8)
     for row in range(len(slots)):

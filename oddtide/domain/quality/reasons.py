@@ -30,7 +30,7 @@ class Reason(StrEnum):
     UNSUPPORTED_SPECVERSION = "unsupported_specversion", "The CloudEvent's specversion is absent or not 1.0."
     UNKNOWN_EVENT_TYPE = "unknown_event_type", "The CloudEvent's type is neither oddtide.Reading nor oddtide.Readings."
     UNEQUAL_COLUMNS = "unequal_columns", "The columns of a batch are not all lists of one length."
-    INVALID_ARROW = "invalid_arrow", "The Arrow data is truncated, corrupt, compressed or has columns of unusable types."
+    INVALID_ARROW = "invalid_arrow", "The Arrow data is truncated, corrupt, compressed or of unusable types."
     # One reading
     UNKNOWN_FIELD = "unknown_field", "A field or feature that the stream's contract does not declare."
     MISSING_SERIES = "missing_series", "Neither the reading nor the record's key names a series."

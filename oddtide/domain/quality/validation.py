@@ -58,8 +58,9 @@ class Validator:
 
     Guaranteed: however the readings are cut into batches, the outcomes are the same as row by row. A reading's outcome
     is that of the first rule that refuses or skips it, where for ranges a refusal goes before a skip. Only readings
-    that are kept count as their series' newest. The time is judged against the record's timestamp, never a clock; a record
-    without timestamp (negative) is not judged. Clean rows cost a few array passes; only breaches are looped over.
+    that are kept count as their series' newest. The time is judged against the record's timestamp, never a clock; a
+    record without timestamp (negative) is not judged. Clean rows cost a few array passes; only breaches are looped
+    over.
     """
 
     def __init__(self, contract: Contract, stream: str, topic: str, partition: int) -> None:
@@ -139,13 +140,11 @@ class Validator:
                 outside |= column > rule.maximum
             if rule.on_range != "report":
                 barred |= outside
-            for row in np.flatnonzero(outside).tolist():
-                breaches.append(_out_of_range(row, rule, float(column[row])))
+            rows = np.flatnonzero(outside).tolist()
+            breaches += [_out_of_range(row, rule, float(column[row])) for row in rows]
         return barred
 
-    def _early(
-        self, readings: Readings, old: BoolArray, new: BoolArray, codes: NDArray[np.int8]
-    ) -> dict[int, _Breach]:
+    def _early(self, readings: Readings, old: BoolArray, new: BoolArray, codes: NDArray[np.int8]) -> dict[int, _Breach]:
         """The breaches of the rules before the ranges: at most one a row."""
         found = {}
         for row in np.flatnonzero(old | new).tolist():

@@ -18,7 +18,7 @@ from oddtide.streams.codecs.decoded import RecordLike
 from oddtide.streams.codecs.json_reading import Origin, parse_json
 from oddtide.streams.codecs.refusing import refusal, show
 
-__all__ = ["Payload", "TYPES", "open_record"]
+__all__ = ["TYPES", "Payload", "open_record"]
 
 TYPES: Final = frozenset({"oddtide.Reading", "oddtide.Readings"})
 

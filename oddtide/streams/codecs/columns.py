@@ -1,8 +1,8 @@
 """Batches: many readings in one record, as columns.
 
-``{"series": "pump-1" | [...], "time": [...], "value": [...]}``, or ``"features": {"a": [...], "b": [...]}``; ``series`` and
-``labels`` may be one for all rows or a list, and what is absent falls back as for a single reading. All lists must have
-one length, else the record is refused as a whole; beyond that each row stands for itself: it means exactly what
+``{"series": "pump-1" | [...], "time": [...], "value": [...]}``, or ``"features": {"a": [...], "b": [...]}``; ``series``
+and ``labels`` may be one for all rows or a list, and what is absent falls back as for a single reading. All lists must
+have one length, else the record is refused as a whole; beyond that each row stands for itself: it means exactly what
 a single reading of its fields would mean, and a bad row is refused alone.
 """
 
@@ -23,7 +23,7 @@ from oddtide.streams.codecs.json_reading import FIELDS, Origin, Rules, read_labe
 from oddtide.streams.codecs.refusing import refusal, show
 from oddtide.streams.codecs.times import Nanoseconds, nanoseconds
 
-__all__ = ["Columns", "MAX_ROWS", "check_rows", "is_batch", "read_batch", "read_columns"]
+__all__ = ["MAX_ROWS", "Columns", "check_rows", "is_batch", "read_batch", "read_columns"]
 
 #: Most readings in one record.
 MAX_ROWS: Final = 100_000
@@ -204,10 +204,9 @@ def _labels(columns: Columns, rules: Rules) -> tuple[list[Mapping[str, str] | No
 
 def _row(columns: Columns, row: int) -> dict[str, object]:
     """The row as the single reading it stands for."""
-    time = columns.times[row]
     document: dict[str, object] = {
         "series": columns.series[row] if isinstance(columns.series, list) else columns.series,
-        "time": Nanoseconds(time) if isinstance(columns.times, np.ndarray) else time,
+        "time": Nanoseconds(columns.times[row]) if isinstance(columns.times, np.ndarray) else columns.times[row],
         "labels": columns.labels[row] if isinstance(columns.labels, list) else columns.labels,
         "features": {name: _cell(columns, name, row) for name in columns.features},
     }

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
+from typing import Any
 
 import numpy as np
 import orjson
@@ -35,7 +36,7 @@ class FastPath:
         self._names: dict[str, str] = {}
         single = len(rules.names) == 1
         self._field = "value" if single else "features"
-        self._pick: Callable[[object], object] | None = None if single else itemgetter(*rules.names)
+        self._pick: Callable[[Any], Any] | None = None if single else itemgetter(*rules.names)
 
     def decode(self, records: Sequence[RecordLike]) -> tuple[Block, list[int]]:
         """The readings of the ordinary records, and the positions of the others, ascending."""
@@ -88,9 +89,9 @@ class FastPath:
         if type(value) is not dict or len(value) != len(self._rules.names):
             raise TypeError
         numbers = self._pick(value)
-        if not set(map(type, numbers)) <= _NUMBERS:  # type: ignore[call-overload]  # a tuple, as several names give
+        if not set(map(type, numbers)) <= _NUMBERS:
             raise TypeError
-        return numbers
+        return tuple(numbers)
 
     def _label(self, document: object, size: int, labels: dict[int, Mapping[str, str]], place: int) -> None:
         if size != 4 or type(document) is not dict:

@@ -2,9 +2,10 @@
 or with ``"features": {"a": 1, "b": 2}`` in place of ``value``.
 
 Fields: ``series`` (else the CloudEvent's subject, else the record's key), ``time`` (else the CloudEvent's),
-``value`` (the feature of that name, or the only feature of a stream that has one) or ``features``, optionally ``labels``
-(texts by name) and ``id`` (ignored). A field that is null counts as absent. Of duplicate keys in an object the last
-wins. This module is the definition of what a reading means; the fast paths beside it give the same or hand over to it.
+``value`` (the feature of that name, or the only feature of a stream that has one) or ``features``, optionally
+``labels`` (texts by name) and ``id`` (ignored). A field that is null counts as absent. Of duplicate keys in an object
+the last wins. This module is the definition of what a reading means; the fast paths beside it give the same or hand
+over to it.
 """
 
 from __future__ import annotations

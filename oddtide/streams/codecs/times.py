@@ -172,9 +172,7 @@ def _same_length(group: list[str], length: int) -> tuple[IntArray, NDArray[np.bo
     return _combine(np.where(ok[:, None], numbers, 0), fraction, ok)
 
 
-def _combine(
-    numbers: IntArray, fraction: list[int], ok: NDArray[np.bool_]
-) -> tuple[IntArray, NDArray[np.bool_]]:
+def _combine(numbers: IntArray, fraction: list[int], ok: NDArray[np.bool_]) -> tuple[IntArray, NDArray[np.bool_]]:
     def number(first: int, last: int) -> IntArray:
         total = np.zeros(len(numbers), dtype=np.int64)
         for place in range(first, last):

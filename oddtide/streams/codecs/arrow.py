@@ -1,0 +1,244 @@
+"""Batches in Arrow IPC, stream or file: columns ``series``, ``time``, one per feature (``value`` is the feature that a
+single reading's field would name), optionally ``labels``.
+
+``series`` is text (also dictionary-encoded), ``time`` a timestamp, text or number as in JSON, a feature any integer,
+float or decimal, ``labels`` a map or struct of texts. Nulls are what is missing. Beyond that a row means what a
+single reading of its cells would mean.
+
+The whole record is refused where it is not exactly one complete stream or file: the format lets a stream end without
+its end marker, but then one that lost its last batches would pass for a whole. Compressed buffers are refused too: they
+could claim any size, and Kafka compresses by itself. Nothing is read before lengths, offsets and UTF-8 are checked.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from oddtide.domain.quality.reasons import Reason
+from oddtide.domain.readings import FloatArray, IntArray
+from oddtide.streams.codecs.blocks import Block, RowRefusal
+from oddtide.streams.codecs.columns import Columns, check_rows, read_columns
+from oddtide.streams.codecs.json_reading import Origin, Rules
+from oddtide.streams.codecs.refusing import refusal, show
+from oddtide.streams.codecs.times import EARLIEST, LATEST, Nanoseconds
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["read_arrow"]
+
+_FILE: Final = b"ARROW1"
+_END: Final = b"\xff\xff\xff\xff\x00\x00\x00\x00"
+_UNIT: Final = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
+_RECORD_BATCH, _DICTIONARY_BATCH = 3, 2
+_META = ("series", "time", "labels", "id")
+
+
+def read_arrow(raw: bytes, origin: Origin, rules: Rules, position: int) -> tuple[Block, list[RowRefusal]]:
+    """A batch in Arrow IPC. Raises ``DecodeError`` where the record as a whole is refused."""
+    import pyarrow as pa
+
+    try:
+        columns = _open(raw, rules)
+    except (pa.ArrowException, OSError, ValueError, TypeError, KeyError, struct.error) as error:
+        lines = str(error).splitlines() or [type(error).__name__]
+        raise refusal(Reason.INVALID_ARROW, lines[0][:200]) from None
+    return read_columns(columns, origin, rules, position)
+
+
+def _open(raw: bytes, rules: Rules) -> Columns:
+    batches = _batches(raw)
+    schema = batches[0].schema
+    used = _chosen(schema, rules)
+    checked = []
+    for batch in batches:
+        part = batch.select(used)
+        part.validate(full=True)
+        checked.append(part)
+    names = set(used)
+    return Columns(
+        rows=sum(batch.num_rows for batch in batches),
+        series=_together(checked, "series", _texts) if "series" in names else None,
+        times=_times(checked),
+        features={name: _numbers(checked, column) for name, column in _features(used, rules).items()},
+        labels=_together(checked, "labels", _labels) if "labels" in names else None,
+        absent={name: _absent(checked, column) for name, column in _features(used, rules).items()},
+    )
+
+
+def _batches(raw: bytes) -> list[pa.RecordBatch]:
+    """The batches of exactly one complete stream, and nothing beside them."""
+    import pyarrow as pa
+
+    body, tail = raw, 0
+    if raw.startswith(_FILE):
+        # A file is a stream between a magic word and a footer, whose length stands before the closing magic word.
+        if not raw.endswith(_FILE) or len(raw) < 28:
+            raise refusal(Reason.INVALID_ARROW, "an Arrow file that does not end as one; truncated?")
+        tail = struct.unpack("<i", raw[-10:-6])[0] + 10
+        body = raw[8 : len(raw) - tail] if tail > 0 else b""
+    if not body.endswith(_END):
+        raise refusal(Reason.INVALID_ARROW, "the stream has no end marker; truncated?")
+    _refuse_compressed(body)
+    source = pa.BufferReader(body)
+    batches, rows = [], 0
+    with pa.ipc.open_stream(source) as reader:
+        for batch in reader:
+            rows += batch.num_rows
+            check_rows(max(rows, 1))
+            batches.append(batch)
+    if source.tell() != len(body):
+        raise refusal(Reason.INVALID_ARROW, f"{len(body) - source.tell()} bytes after the end of the stream")
+    check_rows(rows)
+    return batches
+
+
+def _refuse_compressed(body: bytes) -> None:
+    import pyarrow as pa
+
+    for message in pa.ipc.MessageReader.open_stream(pa.BufferReader(body)):
+        if _compressed(message.metadata.to_pybytes()):
+            raise refusal(Reason.INVALID_ARROW, "compressed buffers; send them plain, Kafka compresses by itself")
+
+
+def _compressed(metadata: bytes) -> bool:
+    """Whether a message's record batch names a compression: pyarrow would tell only after having unpacked it."""
+    message = struct.unpack_from("<I", metadata, 0)[0]
+    kind_at, header_at = _field(metadata, message, 1), _field(metadata, message, 2)
+    if kind_at is None or header_at is None:
+        return False
+    table = header_at + struct.unpack_from("<I", metadata, header_at)[0]
+    kind = metadata[kind_at]
+    if kind == _DICTIONARY_BATCH:
+        data_at = _field(metadata, table, 1)
+        if data_at is None:
+            return False
+        table = data_at + struct.unpack_from("<I", metadata, data_at)[0]
+    return kind in {_RECORD_BATCH, _DICTIONARY_BATCH} and _field(metadata, table, 3) is not None
+
+
+def _field(buffer: bytes, table: int, index: int) -> int | None:
+    """Where a flatbuffer table keeps its field, or None where it leaves it out."""
+    vtable = table - struct.unpack_from("<i", buffer, table)[0]
+    if vtable < 0:
+        raise ValueError("a table points outside its message")
+    size = struct.unpack_from("<H", buffer, vtable)[0]
+    entry = 4 + 2 * index
+    offset = struct.unpack_from("<H", buffer, vtable + entry)[0] if entry + 2 <= size else 0
+    return table + offset if offset else None
+
+
+def _chosen(schema: pa.Schema, rules: Rules) -> list[str]:
+    """The columns that mean something, their types checked; the others are refused or left alone."""
+    names = list(schema.names)
+    if len(set(names)) < len(names):
+        raise refusal(Reason.INVALID_ARROW, "two columns have the same name")
+    features = _features(names, rules)
+    known = {"series", "time", "labels", *features.values()}
+    if rules.strict:
+        unknown = [name for name in names if name not in known and name != "id"]
+        if unknown:
+            raise refusal(Reason.UNKNOWN_FIELD, f"column {show(unknown[0])} is not in the contract")
+    used = [name for name in names if name in known]
+    for name in used:
+        _check_type(name, schema.field(name).type, rules)
+    return used
+
+
+def _features(names: Sequence[str], rules: Rules) -> dict[str, str]:
+    """Feature to column. A feature's own name goes before ``value``."""
+    found = {name: name for name in rules.names if name in names and name not in _META}
+    if "value" in names and rules.value in rules.names:
+        found.setdefault(rules.value, "value")
+    return found
+
+
+def _check_type(name: str, kind: pa.DataType, rules: Rules) -> None:
+    fits = {"series": _is_text, "time": _is_time, "labels": _is_labels}.get(name, _is_number)
+    if not fits(kind):
+        raise refusal(Reason.INVALID_ARROW, f"column {show(name)} has type {str(kind)[:60]}")
+    if name == "labels" and kind.num_fields > max(rules.max_labels, 2):
+        raise refusal(Reason.INVALID_LABELS, f"{kind.num_fields} labels; the contract allows {rules.max_labels}")
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    import pyarrow as pa
+
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind))
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    import pyarrow as pa
+
+    types = pa.types
+    return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind) or types.is_null(kind))
+
+
+def _is_time(kind: pa.DataType) -> bool:
+    import pyarrow as pa
+
+    types = pa.types
+    return bool(types.is_timestamp(kind) or _is_text(kind) or types.is_integer(kind) or types.is_floating(kind))
+
+
+def _is_labels(kind: pa.DataType) -> bool:
+    import pyarrow as pa
+
+    if pa.types.is_map(kind):
+        return _is_text(kind.key_type) and _is_text(kind.item_type)
+    if pa.types.is_struct(kind):
+        return all(_is_text(kind.field(place).type) for place in range(kind.num_fields))
+    return bool(pa.types.is_null(kind))
+
+
+def _together(batches: Sequence[pa.RecordBatch], name: str, read: Callable[[Any], list[object]]) -> list[object]:
+    return [cell for batch in batches for cell in read(batch.column(name))]
+
+
+def _texts(column: Any) -> list[object]:
+    """Texts as Python objects; a dictionary's are made once, however often they are used."""
+    import pyarrow as pa
+
+    if isinstance(column, pa.DictionaryArray):
+        texts = column.dictionary.to_pylist()
+        return [None if place is None else texts[place] for place in column.indices.to_pylist()]
+    return list(column.to_pylist())
+
+
+def _labels(column: Any) -> list[object]:
+    """Labels by row; of a key twice in a map the last wins, as in JSON; a struct's nulls are absent labels."""
+    rows = (dict(row) if row is not None else {} for row in column.to_pylist())
+    return [{name: text for name, text in row.items() if text is not None} for row in rows]
+
+
+def _times(batches: Sequence[pa.RecordBatch]) -> Sequence[object] | IntArray:
+    import pyarrow as pa
+
+    if "time" not in batches[0].schema.names:
+        return [None] * sum(batch.num_rows for batch in batches)
+    kind = batches[0].schema.field("time").type
+    if not pa.types.is_timestamp(kind):
+        return _together(batches, "time", _texts)
+    scale = _UNIT[kind.unit]
+    column = pa.chunked_array([batch.column("time") for batch in batches]).cast(pa.int64())
+    if not column.null_count:
+        ticks: IntArray = column.to_numpy()
+        if int(ticks.min()) * scale >= EARLIEST and int(ticks.max()) * scale <= LATEST:
+            return np.asarray(ticks * scale, dtype=np.int64)
+    return [None if tick is None else Nanoseconds(tick * scale) for tick in column.to_pylist()]
+
+
+def _numbers(batches: Sequence[pa.RecordBatch], name: str) -> FloatArray:
+    import pyarrow as pa
+
+    parts = [batch.column(name).cast(pa.float64(), safe=False) for batch in batches]
+    return np.concatenate([part.to_numpy(zero_copy_only=False) for part in parts])
+
+
+def _absent(batches: Sequence[pa.RecordBatch], name: str) -> Any:
+    return np.concatenate([batch.column(name).is_null().to_numpy(zero_copy_only=False) for batch in batches])
