@@ -1,0 +1,293 @@
+"""One ownership of one partition, without Kafka: order, back-pressure, gaps, silence, models."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import orjson
+import pytest
+
+from oddtide.domain.detection.ports import Detector, DetectorSpec, DetectorState, Rows, Scores
+from oddtide.domain.detection.registry import build_detector
+from oddtide.domain.errors import NotFoundError, StateMismatchError
+from oddtide.domain.events import Message
+from oddtide.domain.mlops.events import ModelPromoted, ModelRegistered
+from oddtide.streams.champions import Champions
+from oddtide.streams.codecs.decoded import Record
+from oddtide.streams.envelope import Envelope
+from oddtide.streams.ledger import PartitionLedger
+from oddtide.streams.owner import MAX_PENDING, PartitionOwner, Services
+from oddtide.streams.pipeline.outcome import Outcome
+from oddtide.streams.pipeline.plan import StreamPlan
+from oddtide.streams.pipeline.processor import PartitionProcessor
+from oddtide.streams.ports import LoggedEvent, Toolkit
+from oddtide.streams.progress import ProgressBoard
+
+T0 = 1_700_000_000_000
+BUILD = "b1"
+PLAN = StreamPlan("s", "t", detectors=(DetectorSpec("pyod:Level"),))
+
+
+class Level:
+    """A trained detector in one line: the model is a number, the score is the distance from it."""
+
+    warm_up = 0
+
+    def __init__(self) -> None:
+        self.level: float | None = None
+        self.version = "untrained"
+
+    def adopt(self, artifact: bytes, version: str) -> None:
+        self.level, self.version = float(artifact), version
+
+    def grow(self, slots: int) -> None: ...
+    def learn(self, rows: Rows) -> None: ...
+    def forget(self, slot: int) -> None: ...
+    def load(self, state: DetectorState) -> None: ...
+    def save(self) -> DetectorState:
+        return {}
+
+    def score(self, rows: Rows) -> Scores:
+        score = np.zeros(len(rows)) if self.level is None else np.abs(rows.values[:, 0] - self.level)
+        return Scores(score, np.ones(len(rows)), score[:, None].copy(), np.zeros(len(rows), np.int64))
+
+    advance = score
+
+
+def detector(spec: DetectorSpec, features: tuple[str, ...]) -> Detector:
+    return Level() if spec.kind == "pyod:Level" else build_detector(spec, features, families={})
+
+
+TOOLKIT = Toolkit(detector=detector, monitors=lambda policy: pytest.fail("light only"))
+
+
+def records(start: int, stop: int) -> list[Record]:
+    return [
+        Record(i, T0, None, orjson.dumps({"series": "x", "time": T0 + i, "value": float(i)}))
+        for i in range(start, stop)
+    ]
+
+
+@dataclass
+class Surroundings:
+    """Everything around an owner, in memory."""
+
+    plan: StreamPlan = PLAN
+    committed: list[Outcome] = field(default_factory=list)
+    sought: list[int] = field(default_factory=list)
+    ends: list[BaseException] = field(default_factory=list)
+    store: dict[str, bytes] = field(default_factory=dict)
+    acknowledged: int = 0
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+    failure: Exception | None = None
+    champions: Champions = field(default_factory=lambda: Champions([PLAN]))
+    board: ProgressBoard = field(default_factory=ProgressBoard)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.gate.set()
+
+    async def commit(self, outcomes: list[Outcome]) -> None:
+        await self.gate.wait()
+        if self.failure is not None:
+            raise self.failure
+        self.committed += outcomes
+
+    async def seek(self, offset: int) -> None:
+        self.sought.append(offset)
+
+    def lost(self, error: BaseException) -> None:
+        self.ends.append(error)
+        self.ended.set()
+
+    def put(self, name: str, content: bytes) -> tuple[str, str]:
+        raise AssertionError("an owner stores nothing")
+
+    def get(self, reference: str, digest: str) -> bytes:
+        if reference not in self.store:
+            raise NotFoundError(f"no artifact {reference!r}.")
+        return self.store[reference]
+
+    def acknowledge(self) -> None:
+        self.acknowledged += 1
+
+    def owner(self, ledger: PartitionLedger | None = None, *, start: int = 0, build: str = BUILD) -> PartitionOwner:
+        processor = PartitionProcessor(self.plan, TOOLKIT, application="a", partition=0)
+        processor.start_at(start)
+        services = Services(
+            self.commit, self.seek, self.lost, lambda: 100, self.champions, self, self.board, build
+        )  # fmt: skip
+        return PartitionOwner(processor, ledger or PartitionLedger(), start, services)
+
+    def promote(self, version: int, level: float) -> None:
+        events: list[Message] = [
+            ModelRegistered(model="m", stream="s", algorithm="Level", time=""),
+            ModelPromoted(
+                model="m", version=version, stream="s", digest=f"d{version}", artifact=f"a{version}", time="", by=""
+            ),
+        ]
+        self.store[f"a{version}"] = str(level).encode()
+        for event in events:
+            self.champions.fold(LoggedEvent("models", 0, 0, 0, "", Envelope("", "", ""), event))
+
+
+async def run(owner: PartitionOwner, around: Surroundings, *batches: Sequence[Record]) -> None:
+    for batch in batches:
+        await owner.feed(batch, around.acknowledge)
+    await owner.settle(10)
+
+
+def ledger_of(outcomes: Sequence[Outcome], build: str = BUILD) -> PartitionLedger:
+    import msgspec
+
+    ledger = PartitionLedger()
+    for outcome in outcomes:
+        ledger.take(msgspec.structs.replace(outcome.completed, build=build))
+    return ledger
+
+
+async def test_batches_are_committed_in_order_and_acknowledged_after() -> None:
+    around = Surroundings()
+    owner = around.owner()
+    await run(owner, around, records(0, 3), records(3, 5), records(4, 7))
+    assert [(o.completed.from_offset, o.completed.to_offset) for o in around.committed] == [(0, 3), (3, 5), (5, 7)]
+    assert (around.acknowledged, owner.committed, owner.keepable) == (3, 7, True)
+
+
+async def test_a_repeat_is_acknowledged_and_changes_nothing() -> None:
+    around = Surroundings()
+    owner = around.owner()
+    await run(owner, around, records(0, 3), records(0, 3), [])
+    assert (len(around.committed), around.acknowledged) == (1, 3)
+
+
+async def test_feeding_waits_while_kafka_takes_nothing() -> None:
+    around = Surroundings()
+    owner = around.owner()
+    around.gate.clear()
+    await owner.feed(records(0, 1), around.acknowledge)
+    await asyncio.sleep(0)  # the first batch is taken up and waits at the gate
+    for i in range(1, MAX_PENDING + 1):
+        await owner.feed(records(i, i + 1), around.acknowledge)
+    waiting = asyncio.ensure_future(owner.feed(records(MAX_PENDING + 1, MAX_PENDING + 2), around.acknowledge))
+    done, _ = await asyncio.wait({waiting}, timeout=0.1)
+    assert not done
+    around.gate.set()
+    await waiting
+    await owner.settle(10)
+    assert [o.completed.from_offset for o in around.committed] == list(range(MAX_PENDING + 2))
+
+
+async def test_an_error_of_the_producer_ends_the_ownership_once() -> None:
+    around = Surroundings(failure=RuntimeError("fenced"))
+    owner = around.owner()
+    await owner.feed(records(0, 3), around.acknowledge)
+    await around.ended.wait()
+    await owner.feed(records(3, 5), around.acknowledge)
+    assert owner.dead
+    assert [str(error) for error in around.ends] == ["fenced"]
+    assert (around.committed, around.acknowledged) == ([], 0)
+
+
+async def test_closing_lets_nobody_wait() -> None:
+    around = Surroundings()
+    owner = around.owner()
+    around.gate.clear()
+    for i in range(MAX_PENDING + 1):
+        await owner.feed(records(i, i + 1), around.acknowledge)
+        await asyncio.sleep(0)
+    waiting = asyncio.ensure_future(owner.feed(records(MAX_PENDING + 1, MAX_PENDING + 2), around.acknowledge))
+    await asyncio.sleep(0)
+    owner.close()
+    await waiting
+    assert around.committed == []
+
+
+async def test_what_was_queued_before_a_seek_is_asked_for_again_and_the_same_gap_twice_is_a_hole() -> None:
+    around = Surroundings()
+    owner = around.owner()
+    await run(owner, around, records(5, 7))
+    assert (around.sought, around.committed) == ([0], [])
+    await run(owner, around, records(5, 7), records(9, 10))
+    assert around.sought == [0]
+    assert [(o.completed.to_offset, o.completed.holes) for o in around.committed] == [(7, 5), (10, 2)]
+
+
+async def test_history_is_folded_in_silence_with_each_model_at_its_offset() -> None:
+    before = Surroundings()
+    owner = before.owner()
+    await run(owner, before, records(0, 4))
+    before.promote(1, 2.0)
+    await run(owner, before, records(4, 6))
+    before.promote(2, 9.0)
+    await run(owner, before, records(6, 10))
+    assert [[c.version for c in o.completed.controls] for o in before.committed] == [[], [1], [2]]
+
+    after = Surroundings(champions=before.champions, store=before.store)
+    second = after.owner(ledger_of(before.committed))
+    assert not second.keepable
+    await run(second, after, records(0, 5), records(5, 12))
+    assert second.models == {"pyod:Level": "d2"}
+    (outcome,) = after.committed
+    assert (outcome.completed.from_offset, outcome.completed.controls) == (10, [])
+    whole = Surroundings(champions=before.champions, store=before.store)
+    await run(owner, before, records(10, 12))
+    assert outcome.completed.hash == before.committed[-1].completed.hash
+    assert whole.committed == []
+
+
+async def test_a_model_that_cannot_be_read_is_left_alone_and_reported() -> None:
+    around = Surroundings()
+    around.promote(1, 2.0)
+    around.store.clear()
+    owner = around.owner()
+    await run(owner, around, records(0, 3), records(3, 5))
+    assert [o.completed.controls for o in around.committed] == [[], []]
+    (role,) = around.board.snapshot().roles
+    assert (role.state, "m@1" in role.reason) == ("degraded", True)
+
+
+async def test_without_its_model_history_cannot_be_folded() -> None:
+    before = Surroundings()
+    before.promote(1, 2.0)
+    owner = before.owner()
+    await run(owner, before, records(0, 4))
+    after = Surroundings()
+    second = after.owner(ledger_of(before.committed))
+    with pytest.raises(NotFoundError):
+        await second.feed(records(0, 4), after.acknowledge)
+
+
+@pytest.mark.parametrize("change", ["hash", "build", "records", "pipeline"])
+async def test_a_rebuilt_state_is_held_against_the_ledger_where_that_is_possible(change: str) -> None:
+    import msgspec
+
+    before = Surroundings()
+    owner = before.owner()
+    await run(owner, before, records(0, 4))
+    ledger = ledger_of(before.committed, build="older" if change == "build" else BUILD)
+    assert ledger.last is not None
+    ledger.last = msgspec.structs.replace(ledger.last, hash=f"{7:016x}")
+    ledger.records += change == "records"
+    if change == "pipeline":
+        ledger.last = msgspec.structs.replace(ledger.last, pipeline_version="older")
+    after = Surroundings()
+    second = after.owner(ledger)
+    if change == "hash":
+        with pytest.raises(StateMismatchError, match=r"t/0.*0000000000000007"):
+            await second.feed(records(0, 5), after.acknowledge)
+        return
+    await run(second, after, records(0, 5))
+    assert [o.completed.from_offset for o in after.committed] == [4]
+
+
+async def test_history_that_the_log_no_longer_has_in_full_is_no_mismatch() -> None:
+    before = Surroundings()
+    await run(before.owner(), before, records(0, 6))
+    after = Surroundings()
+    second = after.owner(ledger_of(before.committed), start=3)
+    await run(second, after, records(3, 8))
+    assert [(o.completed.from_offset, o.completed.to_offset) for o in after.committed] == [(6, 8)]
