@@ -92,7 +92,9 @@ def _decoded(
     rows = len(series)
     offsets = np.arange(rows, dtype=np.int64)
     infinite = np.isinf(block).any(axis=1)
-    refusals = [Refusal(int(i), 0, "invalid_time", "the time cannot be read", series[i]) for i in np.flatnonzero(~known)]
+    refusals = [
+        Refusal(int(i), 0, "invalid_time", "the time cannot be read", series[i]) for i in np.flatnonzero(~known)
+    ]
     refusals += [
         Refusal(int(i), 0, "not_finite", "a number is infinite", series[i]) for i in np.flatnonzero(infinite & known)
     ]

@@ -168,7 +168,7 @@ def _truth(labels: Any, readings: Readings, column: str) -> NDArray[np.bool_] | 
         raise UsageError(
             f"There are {len(given)} labels for {int(readings.offsets.max()) + 1} rows.", remedy="Give one a row."
         )
-    return (given[readings.offsets] != 0).astype(np.bool_)
+    return np.asarray(given[readings.offsets] != 0, dtype=np.bool_)
 
 
 def _lap(spec: DetectorSpec, readings: Readings, names: tuple[str, ...], p_value: float | None, cut: int) -> _Lap:

@@ -39,18 +39,18 @@ def detect_anomalies(
     labels: Sequence[str] = (),
     name: str = "",
     all: bool = False,
-    profile: Profile | None = None,
+    profile: Profile = "light",
 ) -> Detections:
     """The anomalies in ``data``: a path, an array, a list, columns by name, or an iterable of readings.
 
-    ``detector``   ``ewma``, ``half_space_trees``, ``river:<Class>``, parameters after a colon (``"ewma:alpha=0.1"``), or
-                   several, whose p-values are then combined (Bonferroni)
+    ``detector``   ``ewma``, ``half_space_trees``, ``river:<Class>``, parameters after a colon (``"ewma:alpha=0.1"``);
+                   or several, whose p-values are then combined (Bonferroni)
     ``threshold``  a score from which a reading is an anomaly; alone it replaces the p-value rule
     ``p_value``    or a p-value down to which it is one (default 1e-6: one ordinary reading in a million)
     ``time``, ``series``, ``value``, ``features``, ``labels``  names of columns, where the usual ones do not fit
     ``name``       the series' name where no column holds one
     ``all``        keep every verdict, not only the anomalies
-    ``profile``    ``light`` or ``deep`` (adds drift); by default what the detectors need
+    ``profile``    ``light``, or ``deep``, which also watches for drift
 
     Guaranteed: one verdict, one entry in ``rejected`` or one count in ``tally.skipped`` for each reading; a score
     depends on earlier readings only. Raises ``UsageError`` or ``ConfigurationError`` for what cannot be used.

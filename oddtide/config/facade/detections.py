@@ -20,7 +20,8 @@ __all__ = ["COLUMNS", "Detections", "columns_of", "pick"]
 
 #: The columns of a flat verdict, in order.
 COLUMNS = (
-    "id", "series", "time", "feature", "value", "score", "p_value", "is_anomaly", "expected", "lower", "upper", "maturity",
+    "id", "series", "time", "feature", "value", "score", "p_value", "is_anomaly", "expected", "lower", "upper",
+    "maturity",
 )  # fmt: skip
 _SHOWN = 10
 

@@ -56,7 +56,8 @@ def open_input(data: Any, options: TableOptions | None = None, *, batch: int = 4
     if isinstance(data, Iterable):
         return _iterable(iter(data), options, batch)
     raise UsageError(
-        f"{type(data).__name__} is no data.", remedy="Give a path, an array, columns by name or an iterable of readings."
+        f"{type(data).__name__} is no data.",
+        remedy="Give a path, an array, columns by name or an iterable of readings.",
     )
 
 

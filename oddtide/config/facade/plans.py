@@ -54,7 +54,7 @@ def make_plan(
     detector: DetectorLike | Sequence[DetectorLike] = "ewma",
     threshold: float | None = None,
     p_value: float | None = None,
-    profile: Profile | None = None,
+    profile: Profile = "light",
     name: str = "readings",
 ) -> StreamPlan:
     """The plan for data at hand: the pipeline of a stream, with a contract that takes times of any year and, where
@@ -62,7 +62,6 @@ def make_plan(
     _check_share(p_value)
     specs = parse_detectors(detector)
     rules = tuple(FeatureRule(feature, required=len(features) == 1) for feature in features)
-    light = all(spec.kind == "ewma" for spec in specs)
     rule = ThresholdRule() if p_value is None else ThresholdRule(p_value)
     return StreamPlan(
         name=name,
@@ -70,7 +69,7 @@ def make_plan(
         contract=Contract(features=rules, max_age_s=_ANY_TIME_S, max_ahead_s=_ANY_TIME_S),
         detectors=specs,
         threshold=rule if threshold is None else ThresholdRule(0.0 if p_value is None else p_value, threshold),
-        profile=profile or ("light" if light else "deep"),
+        profile=profile,
         profile_every=0,
     )
 
@@ -86,7 +85,8 @@ def _parameters(text: str, rest: str) -> dict[str, object]:
         key, sign, value = part.partition("=")
         if not sign or not key.strip() or not value.strip():
             raise UsageError(
-                f"{part.strip()!r} in the detector {text!r} is no parameter.", remedy="Write name=value, as ewma:alpha=0.1."
+                f"{part.strip()!r} in the detector {text!r} is no parameter.",
+                remedy="Write name=value, as in ewma:alpha=0.1.",
             )
         try:
             parameters[key.strip()] = json.loads(value)

@@ -108,7 +108,8 @@ class TrainedModel:
         try:
             Path(path).write_bytes(_MAGIC + _sign(body, key) + body)
         except OSError as error:
-            raise StorageUnavailableError(f"{path} cannot be written: {error.strerror}.", remedy="Check the folder.") from None
+            problem = f"{path} cannot be written: {error.strerror}."
+            raise StorageUnavailableError(problem, remedy="Check the folder.") from None
 
     @classmethod
     def load(cls, path: str | Path, *, key: str | bytes) -> Self:
@@ -122,7 +123,8 @@ class TrainedModel:
         except FileNotFoundError:
             raise NotFoundError(f"There is no model file {path}.", remedy="Check the path.") from None
         except OSError as error:
-            raise StorageUnavailableError(f"{path} cannot be read: {error.strerror}.", remedy="Check its rights.") from None
+            problem = f"{path} cannot be read: {error.strerror}."
+            raise StorageUnavailableError(problem, remedy="Check its rights.") from None
         body = raw[len(_MAGIC) + _SIGNATURE :]
         if not raw.startswith(_MAGIC) or not hmac.compare_digest(raw[len(_MAGIC) :][:_SIGNATURE], _sign(body, key)):
             raise UntrustedArtifactError(
