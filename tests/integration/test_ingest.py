@@ -50,7 +50,9 @@ class NoArtifacts:
         raise AssertionError("no model is in force here")
 
 
-def no_training(*_: object) -> tuple[bytes, dict[str, str], dict[str, float]]:
+def no_training(
+    algorithm: str, parameters: object, values: object, features: tuple[str, ...]
+) -> tuple[bytes, dict[str, str], dict[str, float]]:
     raise AssertionError("nothing is trained here")
 
 
@@ -136,7 +138,7 @@ async def _known(consumer: AIOKafkaConsumer, topic: str) -> set[int]:
     consumer.subscribe([topic])
     await eventually(lambda: bool(consumer.partitions_for_topic(topic)))
     consumer.unsubscribe()
-    return set(consumer.partitions_for_topic(topic))
+    return consumer.partitions_for_topic(topic) or set()
 
 
 @pytest.fixture

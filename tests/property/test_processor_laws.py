@@ -12,8 +12,8 @@ import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oddtide.adapters.river.drift import adwin
 
+from oddtide.adapters.river.drift import adwin
 from oddtide.domain.detection.ports import DetectorSpec
 from oddtide.domain.detection.registry import build_detector
 from oddtide.domain.detection.threshold import ThresholdRule
@@ -173,10 +173,3 @@ def test_profiles_come_at_exact_counts() -> None:
     profiles = [p.event for p in outcomes[0].events if isinstance(p.event, ProfileUpdated)]
     assert [(event.series, event.readings) for event in profiles] == [("a", 7), ("b", 7), ("a", 14), ("b", 14)]
     assert profiles[0].features["value"].maximum == 12.0
-
-
-def test_a_reading_without_any_value_is_skipped_and_counted() -> None:
-    plan = StreamPlan("s", "t", contract=Contract(features=(FeatureRule("value", required=False),)))
-    record = Record(0, T0, None, orjson.dumps({"series": "x", "time": T0, "features": {}}))
-    outcomes, _ = fold(plan, [[record]])
-    assert outcomes[0].completed.skipped == {"no_value": 1}

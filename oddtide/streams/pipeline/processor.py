@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from oddtide.domain.detection.combine import combine
 from oddtide.domain.detection.ports import Adoptable, Detector, Rows
@@ -30,9 +29,6 @@ from oddtide.streams.pipeline.verdicts import Origin, VerdictColumns
 from oddtide.streams.ports import Toolkit
 
 __all__ = ["PartitionProcessor"]
-
-#: Why a reading that decoded and kept its contract was still not scored.
-NO_VALUE = "no_value"
 
 
 class PartitionProcessor:
@@ -93,7 +89,8 @@ class PartitionProcessor:
         readings = decoded.readings
         slots = self._slots_of(readings.series)
         checked = self._validator.check(readings, slots)
-        kept, kept_slots, skipped = self._scorable(readings, slots, checked)
+        every = checked.keep.all()
+        kept, kept_slots = (readings, slots) if every else (readings.take(checked.keep), slots[checked.keep])
         origin = self._origin()
         events = [Published("quality", v.series, v.id, v) for v in checked.violations]
         events += self._profiles.update(kept, kept_slots)
@@ -103,7 +100,7 @@ class PartitionProcessor:
         events += [Published("detections", d.series, d.id, d) for d in map(verdicts.detection, anomalies)]
         self.hash = advance_hash(self.hash, verdicts.canonical())
         refusals = [*decoded.refusals, *_refused(readings, checked)]
-        completed = self._completed(decoded, refusals, skipped, verdicts)
+        completed = self._completed(decoded, refusals, checked, verdicts)
         self.position = decoded.next
         return Outcome(verdicts, events, dead_letters(origin, refusals), completed)
 
@@ -122,19 +119,6 @@ class PartitionProcessor:
             detector.grow(len(known))
         return slots
 
-    def _scorable(
-        self, readings: Readings, slots: IntArray, checked: Checked
-    ) -> tuple[Readings, IntArray, Counter[str]]:
-        skipped = Counter(reason for _, reason in checked.skips)
-        keep: NDArray[np.bool_] = checked.keep
-        empty = keep & np.isnan(readings.values).all(axis=1)
-        if empty.any():
-            skipped[NO_VALUE] += int(empty.sum())
-            keep = keep & ~empty
-        if keep.all():
-            return readings, slots, skipped
-        return readings.take(keep), slots[keep], skipped
-
     def _score(self, origin: Origin, kept: Readings, slots: IntArray) -> tuple[VerdictColumns, list[Published]]:
         rows = Rows(slots, kept.times, kept.values)
         scored = [detector.advance(rows) for detector in self._detectors]
@@ -147,7 +131,7 @@ class PartitionProcessor:
         return VerdictColumns(origin, kept, scores, combined.driver, combined.needed, hits), events
 
     def _completed(
-        self, decoded: Decoded, refusals: list[Refusal], skipped: Counter[str], verdicts: VerdictColumns
+        self, decoded: Decoded, refusals: list[Refusal], checked: Checked, verdicts: VerdictColumns
     ) -> BatchCompleted:
         controls, self._controls = self._controls, []
         readings = decoded.readings
@@ -162,7 +146,7 @@ class PartitionProcessor:
             readings=len(readings) + len(decoded.refusals),
             scored=len(verdicts),
             rejected=dict(sorted(Counter(refusal.reason for refusal in refusals).items())),
-            skipped=dict(sorted(skipped.items())),
+            skipped=dict(sorted(Counter(reason for _, reason in checked.skips).items())),
             detections=int(verdicts.is_anomaly.sum()),
             hash=hash_text(self.hash),
             controls=controls,
