@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from oddtide.domain.events import Command, Event
@@ -36,7 +38,7 @@ class ModelRegistered(Event, frozen=True, kw_only=True):
     stream: str
     algorithm: str
     time: Rfc3339
-    parameters: dict[str, object] = {}
+    parameters: dict[str, Any] = {}
     detector: str = ""
 
 
@@ -53,7 +55,7 @@ class ModelTrained(Event, frozen=True, kw_only=True):
     features: list[str]
     time: Rfc3339
     lineage: list[LogRange] = []
-    parameters: dict[str, object] = {}
+    parameters: dict[str, Any] = {}
     libraries: dict[str, str] = {}
     metrics: dict[str, float] = {}
     duration_s: float = 0.0
@@ -98,7 +100,7 @@ class TrainModel(Command, frozen=True, kw_only=True):
     time: Rfc3339
     by: str
     window: int = 10_000
-    parameters: dict[str, object] = {}
+    parameters: dict[str, Any] = {}
     promote: bool = False
     causation: str = ""
 
