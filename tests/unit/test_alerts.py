@@ -34,6 +34,10 @@ def cause(
     )  # fmt: skip
 
 
+def at(seconds: int) -> dict[tuple[str, int], int]:
+    return {("oddtide.detections", 0): NOON + seconds * SECOND}
+
+
 def opened(decider: AlertDecider, first: Cause) -> AlertOpened:
     (event,) = decider.take(first)
     assert isinstance(event, AlertOpened)
@@ -84,12 +88,15 @@ def test_counts_not_logged_are_due_after_a_while_and_hold_back_their_offsets() -
         decider.take(cause(offset, at=0))
     assert decider.held_from("oddtide.detections", 0) == 2
     assert decider.held_from("oddtide.detections", 1) is None
-    assert decider.due(NOON + 29 * SECOND) == []
-    events = decider.due(NOON + 30 * SECOND)
+    assert decider.due({}) == []
+    assert decider.due({("oddtide.detections", 1): NOON + 10_000 * SECOND}) == []
+    assert decider.due(at(29)) == []
+    events = decider.due(at(30))
+    assert decider.held_back() == events
     assert [event.count for event in events if isinstance(event, AlertUpdated)] == [4]
     decider.apply_all(events)
     assert decider.held_from("oddtide.detections", 0) is None
-    assert decider.due(NOON + 60 * SECOND) == []
+    assert decider.due(at(60)) == []
 
 
 def test_severity_follows_the_p_value_and_only_rises() -> None:
@@ -120,15 +127,15 @@ def test_quiet_resolves_and_the_next_cause_opens_another() -> None:
     first = opened(decider, cause(0))
     for offset in range(1, 4):
         decider.take(cause(offset))
-    assert decider.due(NOON + 20 * SECOND) == []
-    events = decider.due(NOON + 63 * SECOND)
+    assert decider.due(at(20)) == []
+    events = decider.due(at(63))
     assert names(events) == ["AlertUpdated", "AlertResolved"]
     resolved = events[-1]
     assert isinstance(resolved, AlertResolved)
     assert (resolved.alert, resolved.how, resolved.time) == (first.alert, "quiet", rfc3339(NOON + 63 * SECOND))
     decider.apply_all(events)
     assert decider.open_alerts() == []
-    assert decider.due(NOON + 10_000 * SECOND) == []
+    assert decider.due(at(10_000)) == []
     second = opened(decider, cause(9, at=70))
     assert second.alert != first.alert
 
@@ -199,7 +206,7 @@ def test_acknowledging_keeps_counting() -> None:
     (update,) = decider.take(cause(1))
     assert isinstance(update, AlertUpdated)
     assert update.count == 2
-    decider.apply_all(decider.due(NOON + 10_000 * SECOND))
+    decider.apply_all(decider.due(at(10_000)))
     assert not decider.is_acknowledged(alert.alert)
 
 
@@ -282,3 +289,18 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     (refused,) = decider.command(ResolveAlert(alert="a0", by="x", time="2026-01-01T00:00:00Z"), "c")
     assert isinstance(refused, CommandRefused)
     assert "does not exist" in refused.reason
+
+
+def test_counts_not_logged_can_be_carried_over_into_a_fold_of_the_log() -> None:
+    decider = AlertDecider()
+    log = [event for offset in range(4) for event in decider.take(cause(offset))]
+    log += decider.take(cause(0, series="pump-2"))
+    rebuilt = AlertDecider()
+    rebuilt.apply_all(log)
+    rebuilt.carry_over(decider.pending())
+    assert rebuilt.pending() == decider.pending() != {}
+    (update,) = rebuilt.take(cause(4))
+    assert isinstance(update, AlertUpdated)
+    assert update.count == 5
+    rebuilt.carry_over(decider.pending())
+    assert rebuilt.pending() == {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from oddtide.domain.observability.notifications import Delivery, RetryPolicy
+from oddtide.domain.observability.notifications import Channel, Delivery, Notification, PlainNotification, RetryPolicy
 
 SECOND = 1_000_000_000
 POLICY = RetryPolicy(first_s=5, most_s=60, attempts=8)
@@ -26,3 +26,17 @@ def test_what_is_done_or_hopeless_is_not_tried_again(delivery: Delivery, attempt
 @pytest.mark.parametrize(("wish", "seconds"), [(1.0, 5), (30.0, 30), (1e9, 60)])
 def test_the_receivers_wish_is_heard_within_reason(wish: float, seconds: int) -> None:
     assert POLICY.next_try(Delivery("retry", retry_after_s=wish), 1, 0) == seconds * SECOND
+
+
+class Silent:
+    def notify(self, notification: Notification) -> Delivery:
+        return Delivery("delivered", notification.id)
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+def test_a_channel_wants_what_is_grave_enough() -> None:
+    channel = Channel(Silent(), minimum_severity="warning")
+    assert [channel.wants(severity) for severity in ("info", "warning", "critical")] == [False, True, True]
+    assert channel.notifier.notify(PlainNotification("n", "a")).detail == "n"

@@ -27,7 +27,7 @@ up (:mod:`.ledger`): a break in it is itself an alert.
 from oddtide.domain.observability.alerts import AlertDecider
 from oddtide.domain.observability.health import LedgerAudit, SilenceWatch
 from oddtide.domain.observability.ledger import BatchCompleted, ControlApplied, check_batch, check_succession
-from oddtide.domain.observability.notifications import Delivery, Notification, Notifier, Outbox, RetryPolicy
+from oddtide.domain.observability.notifications import Channel, Delivery, Notification, Notifier, Outbox, RetryPolicy
 from oddtide.domain.observability.policy import AlertPolicy, Cause
 from oddtide.domain.observability.progress import WorkerProgress
 
@@ -36,6 +36,7 @@ __all__ = [
     "AlertPolicy",
     "BatchCompleted",
     "Cause",
+    "Channel",
     "ControlApplied",
     "Delivery",
     "LedgerAudit",

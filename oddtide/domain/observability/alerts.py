@@ -11,9 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
-import msgspec
-
 from oddtide.domain.events import Event
+from oddtide.domain.observability.episodes import arrived_of, ending, opening, source_of, updating
 from oddtide.domain.observability.events import (
     AcknowledgeAlert,
     AlertAcknowledged,
@@ -23,10 +22,10 @@ from oddtide.domain.observability.events import (
     CommandRefused,
     ResolveAlert,
 )
-from oddtide.domain.observability.policy import AlertPolicy, Cause, worse
-from oddtide.domain.readings import parse_rfc3339, rfc3339
+from oddtide.domain.observability.policy import AlertPolicy, Cause
+from oddtide.domain.readings import parse_rfc3339
 
-__all__ = ["AlertDecider"]
+__all__ = ["AlertDecider", "PendingCount"]
 
 _Value = TypeVar("_Value")
 _Key: TypeAlias = tuple[str, str, str]
@@ -37,7 +36,7 @@ _REMEMBERED = 100_000
 
 
 @dataclass(frozen=True, slots=True)
-class _Pending:
+class PendingCount:
     """What is counted but not logged: the update to be, and the first offset that it holds back."""
 
     update: AlertUpdated
@@ -61,7 +60,7 @@ class AlertDecider:
         self._counted: dict[_Key, dict[_Source, int]] = {}
         self._resolved: dict[str, str] = {}
         self._decided: dict[str, None] = {}
-        self._pending: dict[_Key, _Pending] = {}
+        self._pending: dict[_Key, PendingCount] = {}
 
     def take(self, cause: Cause) -> list[Event]:
         """Decide on a cause and fold the decision: :meth:`decide`, then :meth:`apply` or :meth:`note`."""
@@ -79,15 +78,15 @@ class AlertDecider:
             return []
         logged = self._open.get(cause.key)
         if logged is None:
-            opening = self._opening(cause, policy)
-            return [] if opening.alert in self._resolved else [opening]
+            opened = opening(cause, policy)
+            return [] if opened.alert in self._resolved else [opened]
         latest = self._latest(cause.key, logged)
         if cause.time - parse_rfc3339(latest.last) > policy.quiet_ns:
-            return [*self._flush(cause.key), self._quiet(latest, policy), self._opening(cause, policy)]
-        update = self._update(latest, cause, policy)
-        if _source(latest) != cause.source:
+            return [*self._flush(cause.key), ending(latest, policy), opening(cause, policy)]
+        update = updating(latest, cause, policy)
+        if source_of(latest) != cause.source:
             return [*self._flush(cause.key), update]
-        late = cause.arrived - _arrived(logged) >= policy.update_ns
+        late = cause.arrived - arrived_of(logged) >= policy.update_ns
         return [update] if late or policy.is_news(logged, update) else []
 
     def note(self, cause: Cause) -> None:
@@ -97,24 +96,40 @@ class AlertDecider:
         if logged is None or cause.kind not in policy.kinds or self._was_counted(cause):
             return
         pending = self._pending.get(cause.key)
-        update = self._update(pending.update if pending else logged, cause, policy)
-        self._pending[cause.key] = _Pending(update, pending.held_from if pending else cause.offset)
+        update = updating(pending.update if pending else logged, cause, policy)
+        self._pending[cause.key] = PendingCount(update, pending.held_from if pending else cause.offset)
 
-    def due(self, now: int) -> list[Event]:
-        """What the passing of time brings at ``now`` (ns): episodes that ended in quiet, counts to be logged.
+    def due(self, reached: Mapping[tuple[str, int], int]) -> list[Event]:
+        """What the passing of time brings: episodes that ended in quiet, counts to be logged. Changes nothing.
 
-        Call it only once all causes logged before ``now`` were taken, or an episode ends while its next cause waits
-        to be read. Changes nothing.
+        ``reached`` says, by (topic, partition), up to which moment (ns) every cause was taken; an episode is judged by
+        the partition that it comes from, so that none ends while its next cause waits to be read.
         """
         events: list[Event] = []
         for key, logged in self._open.items():
             policy = self._policy.of(logged.stream)
             latest = self._latest(key, logged)
-            if now - _arrived(latest) >= policy.quiet_ns:
-                events += [*self._flush(key), self._quiet(latest, policy)]
-            elif now - _arrived(logged) >= policy.update_ns:
+            now = reached.get(source_of(latest), 0)
+            if now - arrived_of(latest) >= policy.quiet_ns:
+                events += [*self._flush(key), ending(latest, policy)]
+            elif now - arrived_of(logged) >= policy.update_ns:
                 events += self._flush(key)
         return events
+
+    def held_back(self) -> list[Event]:
+        """The updates that would log every count there is. Changes nothing."""
+        return [pending.update for pending in self._pending.values()]
+
+    def pending(self) -> dict[tuple[str, str, str], PendingCount]:
+        """What is counted but not logged, to be carried over into a fold of the log by :meth:`carry_over`."""
+        return dict(self._pending)
+
+    def carry_over(self, pending: Mapping[tuple[str, str, str], PendingCount]) -> None:
+        """Take over what was pending elsewhere, as far as it is not logged by now."""
+        for key, count in pending.items():
+            logged = self._open.get(key)
+            if logged is not None and logged.alert == count.update.alert and logged.count < count.update.count:
+                self._pending[key] = count
 
     def command(self, command: AcknowledgeAlert | ResolveAlert, id: str) -> list[Event]:
         """What follows from a person's request with this id; nothing where it was decided before."""
@@ -168,7 +183,7 @@ class AlertDecider:
     def held_from(self, topic: str, partition: int) -> int | None:
         """The first offset of a partition whose cause is counted but not logged, or None."""
         offsets = [
-            pending.held_from for pending in self._pending.values() if _source(pending.update) == (topic, partition)
+            pending.held_from for pending in self._pending.values() if source_of(pending.update) == (topic, partition)
         ]
         return min(offsets, default=None)
 
@@ -195,7 +210,7 @@ class AlertDecider:
             latest = self._latest(cause.key, logged)
             if cause.id in (latest.first_cause, latest.last_cause):
                 return True
-            if _source(latest) == cause.source and cause.offset <= latest.source_offset:
+            if source_of(latest) == cause.source and cause.offset <= latest.source_offset:
                 return True
         return cause.offset <= self._counted.get(cause.key, {}).get(cause.source, -1)
 
@@ -206,47 +221,6 @@ class AlertDecider:
     def _flush(self, key: _Key) -> list[Event]:
         pending = self._pending.get(key)
         return [pending.update] if pending else []
-
-    def _opening(self, cause: Cause, policy: AlertPolicy) -> AlertOpened:
-        when, arrived = rfc3339(cause.time), rfc3339(cause.arrived)
-        return AlertOpened(
-            alert=cause.alert,
-            kind=cause.kind,
-            stream=cause.stream,
-            series=cause.series,
-            severity=policy.severity(cause),
-            summary=cause.summary,
-            opened=when,
-            last=when,
-            count=1,
-            first_cause=cause.id,
-            last_cause=cause.id,
-            p_value=cause.p_value,
-            arrived=arrived,
-            source_topic=cause.topic,
-            source_partition=cause.partition,
-            source_offset=cause.offset,
-        )
-
-    def _update(self, latest: AlertOpened, cause: Cause, policy: AlertPolicy) -> AlertUpdated:
-        p_values = [p for p in (latest.p_value, cause.p_value) if p is not None]
-        changes = {
-            "severity": worse(latest.severity, policy.severity(cause)),
-            "summary": cause.summary,
-            "last": rfc3339(max(cause.time, parse_rfc3339(latest.last))),
-            "count": latest.count + 1,
-            "last_cause": cause.id,
-            "p_value": min(p_values, default=None),
-            "arrived": rfc3339(max(cause.arrived, _arrived(latest))),
-            "source_topic": cause.topic,
-            "source_partition": cause.partition,
-            "source_offset": cause.offset,
-        }
-        return AlertUpdated(**{**msgspec.structs.asdict(latest), **changes})
-
-    def _quiet(self, latest: AlertOpened, policy: AlertPolicy) -> AlertResolved:
-        ended = parse_rfc3339(latest.last) + policy.quiet_ns
-        return AlertResolved(alert=latest.alert, how="quiet", time=rfc3339(ended))
 
     def _refusal(self, command: AcknowledgeAlert | ResolveAlert, id: str) -> CommandRefused:
         how = self._resolved.get(command.alert)
@@ -264,7 +238,7 @@ class AlertDecider:
         key = (event.kind, event.stream, event.series)
         self._open[key] = event
         self._keys[event.alert] = key
-        source = _source(event)
+        source = source_of(event)
         counted = self._counted.setdefault(key, {})
         counted[source] = max(event.source_offset, counted.get(source, -1))
         pending = self._pending.get(key)
@@ -290,11 +264,3 @@ class AlertDecider:
 def _trim(remembered: dict[str, _Value]) -> None:
     if len(remembered) > _REMEMBERED:
         del remembered[next(iter(remembered))]
-
-
-def _arrived(alert: AlertOpened) -> int:
-    return parse_rfc3339(alert.arrived or alert.last)
-
-
-def _source(alert: AlertOpened) -> _Source:
-    return (alert.source_topic, alert.source_partition)

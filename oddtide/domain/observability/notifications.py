@@ -7,28 +7,63 @@ sender works the outbox off. Delivery is at least once: a receiver recognises re
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias
 
-__all__ = ["Delivery", "Notification", "Notifier", "Outbox", "Outcome", "RetryPolicy"]
+from oddtide.domain.observability.events import Severity
+from oddtide.domain.observability.policy import is_at_least
+
+__all__ = ["Channel", "Delivery", "Notification", "Notifier", "Outbox", "Outcome", "PlainNotification", "RetryPolicy"]
 
 #: ``delivered``; ``retry``: it may work later; ``refused``: it never will as it stands.
 Outcome: TypeAlias = Literal["delivered", "retry", "refused"]
 
 
+class Notification(Protocol):
+    """One thing to tell through one channel."""
+
+    @property
+    def id(self) -> str:
+        """The same at every try."""
+        ...
+
+    @property
+    def alert(self) -> str:
+        """The alert that it is about."""
+        ...
+
+    @property
+    def channel(self) -> str:
+        """The name of the way to tell it."""
+        ...
+
+    @property
+    def attempts(self) -> int:
+        """How often it was tried before."""
+        ...
+
+    @property
+    def created(self) -> str:
+        """When it entered the outbox, as RFC 3339."""
+        ...
+
+    @property
+    def body(self) -> str:
+        """The ``AlertOpened`` event as JSON."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
-class Notification:
-    """One thing to tell. ``id`` is the same at every try; ``subject`` the alert, ``body`` its event as JSON values.
-    ``attempts`` is how often it was tried already."""
+class PlainNotification:
+    """A notification that comes from no outbox."""
 
     id: str
-    type: str
-    subject: str
-    time: str
-    body: Mapping[str, object]
-    source: str = "/oddtide"
+    alert: str
+    channel: str = ""
     attempts: int = 0
+    created: str = ""
+    body: str = "{}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +90,16 @@ class Notifier(Protocol):
 class Outbox(Protocol):
     """Where notifications wait. Times are nanoseconds since 1970."""
 
-    def due_notifications(self, now: int, limit: int) -> Sequence[Notification]:
-        """Those whose time has come, oldest first."""
+    def pending_notifications(self, now: int, limit: int = 100) -> Sequence[Notification]:
+        """Those due at ``now``, longest due first."""
         ...
 
-    def record_delivery(self, id: str, delivery: Delivery, *, now: int, next_try: int | None) -> None:
-        """Note the outcome of a try; ``next_try`` None means that there will be none."""
+    def mark_sent(self, notification: str, now: int) -> None:
+        """It arrived."""
+        ...
+
+    def mark_failed(self, notification: str, error: str, next_attempt: int | None) -> None:
+        """It did not arrive; try again at ``next_attempt``, or never (None)."""
         ...
 
 
@@ -83,3 +122,16 @@ class RetryPolicy:
         if delivery.retry_after_s is not None:
             wait = min(max(wait, delivery.retry_after_s), self.most_s)
         return now + int(wait * 1_000_000_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """A way to reach people, for alerts of ``minimum_severity`` and graver (as they are when they open)."""
+
+    notifier: Notifier
+    minimum_severity: Severity = "info"
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+
+    def wants(self, severity: Severity) -> bool:
+        """Whether an alert of this severity is told through it."""
+        return is_at_least(severity, self.minimum_severity)

@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 
 from oddtide.domain.observability.events import AlertOpened, Severity
 
-__all__ = ["ALERT_KINDS", "AlertKind", "AlertPolicy", "Cause", "worse"]
+__all__ = ["ALERT_KINDS", "AlertKind", "AlertPolicy", "Cause", "is_at_least", "worse"]
 
 AlertKind: TypeAlias = Literal["anomaly", "drift", "quality", "health"]
 
@@ -20,9 +20,14 @@ _RANK: dict[Severity, int] = {"info": 0, "warning": 1, "critical": 2}
 _SECOND = 1_000_000_000
 
 
+def is_at_least(severity: Severity, least: Severity) -> bool:
+    """Whether a severity is as grave as another one, or graver."""
+    return _RANK[severity] >= _RANK[least]
+
+
 def worse(one: Severity, other: Severity) -> Severity:
     """The graver of two severities."""
-    return one if _RANK[one] >= _RANK[other] else other
+    return one if is_at_least(one, other) else other
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,138 @@
+"""A worker's progress as Prometheus metrics.
+
+Nothing is counted here: at each scrape, the worker's progress is read once and rendered, so that the numbers of one
+scrape fit each other and the hot path pays nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.registry import Collector
+
+from oddtide.domain.observability.progress import BATCH_SECONDS, Durations, StreamProgress, WorkerProgress
+
+__all__ = ["PrometheusMetrics", "WorkerInfo"]
+
+_BOUNDS = (*(str(bound) for bound in BATCH_SECONDS), "+Inf")
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerInfo:
+    """Which worker it is, as labels of ``oddtide_worker_info``."""
+
+    worker: str
+    host: str
+    build: str
+
+
+class PrometheusMetrics:
+    """Renders ``source()`` in Prometheus' text format, with the process's own metrics where the system has them."""
+
+    content_type = CONTENT_TYPE_LATEST
+
+    def __init__(self, source: Callable[[], WorkerProgress], info: WorkerInfo) -> None:
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(_ProgressCollector(source, info))
+        ProcessCollector(registry=self._registry)
+        PlatformCollector(registry=self._registry)
+
+    def render(self) -> bytes:
+        """All metrics as they are now."""
+        return generate_latest(self._registry)
+
+
+class _ProgressCollector(Collector):
+    def __init__(self, source: Callable[[], WorkerProgress], info: WorkerInfo) -> None:
+        self._source = source
+        self._info = info
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: what there is depends on the streams."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        progress = self._source()
+        yield self._worker()
+        yield _roles(progress)
+        yield _readings(progress)
+        yield _detections(progress)
+        yield _batches(progress)
+        yield from _partitions(progress)
+
+    def _worker(self) -> Metric:
+        family = GaugeMetricFamily(
+            "oddtide_worker_info", "Which worker this is; always 1.", labels=["worker", "host", "build"]
+        )
+        family.add_metric([self._info.worker, self._info.host, self._info.build], 1)
+        return family
+
+
+def _roles(progress: WorkerProgress) -> Metric:
+    family = GaugeMetricFamily("oddtide_role_running", "1 where a role works, 0 where not.", labels=["role", "state"])
+    for role in progress.roles:
+        family.add_metric([role.role, role.state], float(role.state in ("running", "degraded")))
+    return family
+
+
+def _readings(progress: WorkerProgress) -> Metric:
+    family = CounterMetricFamily(
+        "oddtide_readings",
+        "Readings by outcome (scored, rejected, skipped) and reason, since the worker's start.",
+        labels=["stream", "outcome", "reason"],
+    )
+    for stream in progress.streams:
+        for outcome, reason, count in _outcomes(stream):
+            family.add_metric([stream.stream, outcome, reason], count)
+    return family
+
+
+def _outcomes(stream: StreamProgress) -> Iterator[tuple[str, str, int]]:
+    yield "scored", "", stream.scored
+    for reason, count in sorted(stream.rejected.items()):
+        yield "rejected", reason, count
+    for reason, count in sorted(stream.skipped.items()):
+        yield "skipped", reason, count
+
+
+def _detections(progress: WorkerProgress) -> Metric:
+    family = CounterMetricFamily("oddtide_detections", "Anomalies found since the worker's start.", labels=["stream"])
+    for stream in progress.streams:
+        family.add_metric([stream.stream], stream.detections)
+    return family
+
+
+def _batches(progress: WorkerProgress) -> Metric:
+    family = HistogramMetricFamily(
+        "oddtide_batch_seconds", "How long a batch took from folded to committed.", labels=["stream"]
+    )
+    for stream in progress.streams:
+        family.add_metric([stream.stream], list(_cumulated(stream.batches)), stream.batches.total)
+    return family
+
+
+def _cumulated(durations: Durations) -> Iterator[tuple[str, float]]:
+    total = 0
+    for bound, count in zip(_BOUNDS, durations.counts, strict=True):
+        total += count
+        yield bound, float(total)
+
+
+def _partitions(progress: WorkerProgress) -> Iterator[Metric]:
+    labels = ["stream", "topic", "partition"]
+    lag = GaugeMetricFamily("oddtide_partition_lag", "Records not yet committed; absent while unknown.", labels=labels)
+    position = GaugeMetricFamily("oddtide_partition_position", "Next offset to process.", labels=labels)
+    running = GaugeMetricFamily("oddtide_partition_running", "1 once restored and consuming.", labels=labels)
+    series = GaugeMetricFamily("oddtide_partition_series", "Series with state in memory.", labels=labels)
+    for held in progress.partitions:
+        values = [held.stream, held.health.topic, str(held.health.partition)]
+        if held.health.lag >= 0:
+            lag.add_metric(values, held.health.lag)
+        position.add_metric(values, held.health.position)
+        running.add_metric(values, float(held.health.state == "running"))
+        series.add_metric(values, held.series)
+    yield from (lag, position, running, series)
