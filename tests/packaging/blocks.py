@@ -1,0 +1,190 @@
+"""The code blocks of the documentation, checked and run.
+
+``python -m tests.packaging.blocks`` runs those that need nothing but this package. A comment above a block says what
+becomes of it:
+
+``<!-- run -->``                  run it, compare the output (``...`` stands for anything)
+``<!-- run: kafka -->``           the same, in a test that has a Kafka
+``<!-- not run: <reason> -->``    shown only
+
+Without a comment ``python`` is run, ``toml`` must be valid settings, and of ``console`` every ``$ oddtide`` command
+must exist with the options that it shows. The blocks of a page run in order in one empty folder.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from oddtide.config.cli import cli
+from oddtide.config.settings import load
+from oddtide.domain.errors import OddtideError
+from tests.packaging.tree import ROOT
+
+__all__ = ["Block", "blocks", "check_page", "pages"]
+
+_FENCE = re.compile(r"^(?:<!-- (?P<mark>.*?) -->\n)?^```(?P<kind>\w+)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
+_TIMEOUT_S = 120
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block: its language, its text, the comment above it, where it stands."""
+
+    page: str
+    line: int
+    kind: str
+    body: str
+    mark: str
+
+    @property
+    def place(self) -> str:
+        return f"{self.page}:{self.line}"
+
+    def commands(self) -> Iterator[tuple[str, str]]:
+        """Of a console block: each command and the output shown below it."""
+        for part in re.split(r"^\$ ", self.body, flags=re.MULTILINE)[1:]:
+            command = re.match(r"(?:.*\\\n)*.*\n?", part)
+            assert command is not None
+            yield command[0].replace("\\\n", " ").strip(), part[command.end() :]
+
+
+def pages() -> list[Path]:
+    """README and everything under docs."""
+    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def blocks(page: Path) -> list[Block]:
+    text = page.read_text()
+    name = page.relative_to(ROOT).as_posix()
+    return [
+        Block(name, text.count("\n", 0, found.start("kind")) + 1, found["kind"], found["body"], found["mark"] or "")
+        for found in _FENCE.finditer(text)
+    ]
+
+
+def check_page(page: Path, *, mark: str = "run", environment: Mapping[str, str] | None = None) -> list[str]:
+    """What is wrong with the blocks of a page: those marked ``mark`` are run, and where that is ``run`` the ones
+    without a comment are checked too."""
+    problems = []
+    with tempfile.TemporaryDirectory() as folder:
+        for block in blocks(page):
+            if block.mark == mark or (block.mark == "" and mark == "run"):
+                problems += [f"{block.place}: {problem}" for problem in _check(block, Path(folder), environment or {})]
+    return problems
+
+
+def _check(block: Block, folder: Path, environment: Mapping[str, str]) -> list[str]:
+    if block.kind == "python":
+        return _run([sys.executable, "-c", block.body], folder, environment)[0]
+    if block.kind == "toml":
+        return _settings(block.body, folder)
+    if block.kind == "console":
+        return _console(block, folder, environment)
+    return []
+
+
+def _console(block: Block, folder: Path, environment: Mapping[str, str]) -> list[str]:
+    problems = []
+    for command, shown in block.commands():
+        problems += _exists(command)
+        if block.mark:
+            failed, output = _run(["bash", "-euo", "pipefail", "-c", command], folder, environment)
+            problems += failed or _compare(command, shown, output)
+    return problems
+
+
+def _compare(command: str, shown: str, output: str) -> list[str]:
+    def lines(text: str) -> list[str]:
+        return [line.rstrip() for line in text.strip("\n").splitlines()]
+
+    expected = r"\n".join(re.escape(line).replace(r"\.\.\.", ".*?") for line in lines(shown))
+    if not shown.strip() or re.fullmatch(expected, "\n".join(lines(output)), re.DOTALL):
+        return []
+    return [f"`{command}` printed something else:\n{output}"]
+
+
+def _run(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> tuple[list[str], str]:
+    scripts = sysconfig.get_path("scripts")
+    outside = {k: v for k, v in os.environ.items() if not k.startswith("ODDTIDE_")}
+    everywhere = {
+        **outside, "PATH": f"{scripts}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT), "COLUMNS": "120",
+        "NO_COLOR": "1", "TERM": "dumb", **environment,
+    }  # fmt: skip
+    done = subprocess.run(
+        command, cwd=folder, env=everywhere, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
+    )
+    failed = [] if done.returncode == 0 else [f"exit code {done.returncode}: {command[-1]}\n{done.stderr}"]
+    return failed, done.stdout
+
+
+def _settings(text: str, folder: Path) -> list[str]:
+    path = folder / "checked.toml"
+    path.write_text(text)
+    try:
+        load(path)
+    except OddtideError as error:
+        return [str(error)]
+    finally:
+        path.unlink()
+    return []
+
+
+def _exists(line: str) -> list[str]:
+    """What is unknown in the ``oddtide`` commands of a line: a command, or an option of one."""
+    problems = []
+    for part in re.split(r"\s*(?:\||&&|;)\s*", line):
+        words = shlex.split(part.partition(" > ")[0].partition(" < ")[0].partition(" # ")[0])
+        while words and "=" in words[0] and not words[0].startswith("-"):
+            words = words[1:]
+        if words[:1] == ["oddtide"]:
+            problems += _unknown(words[1:])
+    return problems
+
+
+def _unknown(words: list[str]) -> list[str]:
+    command: click.Command = cli
+    context, path, known = click.Context(cli), ["oddtide"], _options(cli)
+    for word in words:
+        if re.match(r"--?[a-z]", word):
+            if word.partition("=")[0] not in known:
+                return [f"`{' '.join(path)}` has no option {word}"]
+        elif isinstance(command, click.Group) and word in command.list_commands(context):
+            command = _command(command, context, word)
+            context = click.Context(command, parent=context)
+            path.append(word)
+            known |= _options(command)
+    if isinstance(command, click.Group) and not {"--help", "--version"} & set(words):
+        return [f"`{' '.join(path)}` needs a command, not {' '.join(words)!r}"]
+    return []
+
+
+def _command(group: click.Group, context: click.Context, name: str) -> click.Command:
+    found = group.resolve_command(context, [name])[1]
+    assert found is not None
+    return found
+
+
+def _options(command: click.Command) -> set[str]:
+    options = {o for p in command.get_params(click.Context(command)) for o in [*p.opts, *p.secondary_opts]}
+    return {option for option in options if option.startswith("-")}
+
+
+def main() -> int:
+    problems = [problem for page in pages() for problem in check_page(page)]
+    sys.stderr.writelines(f"{problem}\n" for problem in problems)
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
