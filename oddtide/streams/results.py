@@ -15,14 +15,14 @@ from oddtide.streams.envelope import Headers, derive_id, seal
 from oddtide.streams.pipeline.deadletters import ATTEMPT_HEADER
 from oddtide.streams.pipeline.outcome import DeadLetter, Outcome, Published
 from oddtide.streams.pipeline.plan import StreamPlan
-from oddtide.streams.topics import TopicCatalogue
+from oddtide.streams.topics import DEAD_LETTER_BYTES, TopicCatalogue
 
 __all__ = ["REJECTION_HEADER", "ResultRecord", "result_records"]
 
 #: The dead letters' header that holds the ``ReadingRejected`` event as JSON.
 REJECTION_HEADER = "oddtide-rejection"
 #: What of a refused record is kept at most; the rest stays where the coordinates point.
-MAX_VALUE_BYTES = 900_000
+MAX_VALUE_BYTES = DEAD_LETTER_BYTES - (400 << 10)
 MAX_KEY_BYTES = 16_384
 MAX_HEADER_BYTES = 65_536
 

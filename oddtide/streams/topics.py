@@ -6,7 +6,7 @@ AsyncAPI document are generated from here. Names carry the configured prefix (``
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from oddtide.domain.detection.events import AnomalyDetected, Verdict
@@ -43,9 +43,11 @@ from oddtide.domain.observability.ledger import BatchCompleted
 from oddtide.domain.profiling.events import ProfileUpdated
 from oddtide.domain.quality.events import ContractViolated, ReadingRejected
 
-__all__ = ["TopicCatalogue", "TopicSpec"]
+__all__ = ["DEAD_LETTER_BYTES", "TopicCatalogue", "TopicSpec"]
 
 _DAY_MS = 86_400_000
+#: Twice what an input topic takes by default, so that every ordinary record fits with its rejection.
+DEAD_LETTER_BYTES = 2 << 20
 _FOREVER = {"retention.ms": "-1", "retention.bytes": "-1"}
 
 
@@ -111,7 +113,13 @@ class TopicCatalogue:
         return [
             self._result("detections", "series", (AnomalyDetected,), "anomalies, one event each"),
             self._result("verdicts", "partition", (Verdict,), "every verdict of streams that publish all, in frames"),
-            self._result("deadletters", "series or none", (ReadingRejected,), "rejected input, bytes as they came"),
+            self._result(
+                "deadletters",
+                "series or none",
+                (ReadingRejected,),
+                "rejected input, bytes as they came",
+                {"max.message.bytes": str(DEAD_LETTER_BYTES)},
+            ),
             self._result("quality", "series", (ContractViolated, ProfileUpdated), "contracts broken, profiles"),
             self._result("drift", "series", (DriftWarned, DriftDetected, DetectorAdapted), "changes of distribution"),
         ]
@@ -136,8 +144,17 @@ class TopicCatalogue:
                       {"retention.ms": str(7 * _DAY_MS)}),
         ]  # fmt: skip
 
-    def _result(self, role: str, key: str, carries: tuple[type[Message], ...], purpose: str) -> TopicSpec:
-        return TopicSpec(self.name(role), role, key, carries, self.partitions, purpose, self._kept())
+    def _result(
+        self,
+        role: str,
+        key: str,
+        carries: tuple[type[Message], ...],
+        purpose: str,
+        config: Mapping[str, str] | None = None,
+    ) -> TopicSpec:
+        return TopicSpec(
+            self.name(role), role, key, carries, self.partitions, purpose, {**self._kept(), **(config or {})}
+        )
 
     def _kept_topic(
         self, role: str, key: str, carries: tuple[type[Message], ...], purpose: str, partitions: int
@@ -146,9 +163,3 @@ class TopicCatalogue:
 
     def _kept(self) -> dict[str, str]:
         return {"retention.ms": str(self.retention_days * _DAY_MS)}
-
-
-def result_partition(source_partition: int, specs: Sequence[TopicSpec], name: str) -> int:
-    """Where a result of ``source_partition`` goes on the topic ``name``."""
-    count = next(spec.partitions for spec in specs if spec.name == name)
-    return source_partition % count

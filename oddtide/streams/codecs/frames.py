@@ -22,16 +22,27 @@ __all__ = ["FRAME_TYPE", "encode_frames", "expand_frame"]
 
 FRAME_TYPE = "oddtide.VerdictFrame"
 CONTENT_TYPE = "application/vnd.apache.arrow.stream"
-#: Rows in one frame at most, so that a frame stays well below Kafka's 1 MiB.
+#: A frame holds at most so many rows and, unless a single row is larger, so many bytes: well below Kafka's 1 MiB.
 MAX_ROWS = 2_000
+MAX_BYTES = 900_000
 
 _BLOCKS = ("expected", "lower", "upper")
 
 
 def encode_frames(columns: VerdictColumns) -> Iterator[bytes]:
-    """The verdicts as frames of at most :data:`MAX_ROWS`, in order."""
+    """The verdicts as frames, in order."""
     for start in range(0, len(columns), MAX_ROWS):
-        yield _encode(columns, start, min(start + MAX_ROWS, len(columns)))
+        yield from _small_enough(columns, start, min(start + MAX_ROWS, len(columns)))
+
+
+def _small_enough(columns: VerdictColumns, start: int, stop: int) -> Iterator[bytes]:
+    frame = _encode(columns, start, stop)
+    if len(frame) <= MAX_BYTES or stop - start == 1:
+        yield frame
+        return
+    middle = (start + stop) // 2
+    yield from _small_enough(columns, start, middle)
+    yield from _small_enough(columns, middle, stop)
 
 
 def _encode(columns: VerdictColumns, start: int, stop: int) -> bytes:
@@ -52,7 +63,8 @@ def _encode(columns: VerdictColumns, start: int, stop: int) -> bytes:
         "driver": columns.driver[part],
     }
     if readings.labels:
-        data["labels"] = [orjson.dumps(labels).decode() if labels else None for labels in readings.labels[start:stop]]
+        texts = [orjson.dumps(labels).decode() if labels else None for labels in readings.labels[start:stop]]
+        data["labels"] = pa.array(texts, pa.string()).dictionary_encode()
     for j, feature in enumerate(origin.features):
         data[f"value:{feature}"] = readings.values[part, j]
         data[f"contribution:{feature}"] = scores.contributions[part, j]
@@ -79,9 +91,8 @@ def _decode(frame: bytes) -> VerdictColumns:
     try:
         table = pa.ipc.open_stream(frame).read_all()
         fields = orjson.loads((table.schema.metadata or {})[b"oddtide"])
-        tuples: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
-        origin = Origin(**tuples)
-    except (pa.ArrowInvalid, KeyError, TypeError, orjson.JSONDecodeError) as error:
+        origin = Origin(**{name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()})
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
         raise DecodeError("not_a_frame", f"no verdict frame: {error}") from None
 
     def column(name: str) -> Any:

@@ -13,7 +13,7 @@ from oddtide.streams.pipeline.verdicts import Origin
 __all__ = ["ATTEMPT_HEADER", "dead_letters"]
 
 #: Rows listed in a dead letter; ``rejected`` counts them all.
-MAX_ROWS = 100
+MAX_ROWS = 50
 #: How often a record was sent again from the dead letters.
 ATTEMPT_HEADER = "oddtide-attempt"
 
