@@ -15,7 +15,7 @@ from oddtide.domain.errors import BrokerUnreachableError, StorageUnavailableErro
 
 if TYPE_CHECKING:
     from oddtide.adapters.embedded.broker import EmbeddedBroker
-    from oddtide.adapters.files.artifacts import SignedArtifacts
+    from oddtide.adapters.files.artifacts import FileArtifacts
     from oddtide.adapters.kafka.admin import KafkaAdmin
     from oddtide.adapters.kafka.connection import KafkaConnection
     from oddtide.adapters.kafka.reader import KafkaReader
@@ -168,17 +168,23 @@ class Composition:
 
     def trainer(self) -> Trainer:
         """Trains batch models."""
-        from oddtide.adapters.pyod.detectors import train
+        from oddtide.adapters.pyod.training import train
 
         return train
 
-    def artifacts(self) -> SignedArtifacts:
-        """Where trained models lie."""
-        raise NotImplementedError
+    def artifacts(self) -> FileArtifacts:
+        """Where trained models lie, signed with the configured key or one of the data folder's own."""
+        from oddtide.adapters.files.artifacts import FileArtifacts, load_or_create_key
+
+        key = self.settings.artifacts.key.get_secret_value().encode()
+        return FileArtifacts(self.settings.artifact_folder, key or load_or_create_key(self.folder))
 
     def read_models(self) -> SqlReadModels:
-        """The read models, migrated. A context manager."""
-        raise NotImplementedError
+        """The read models; brought to this build's schema by ``open()`` or a ``with``."""
+        from oddtide.adapters.storage import SqlReadModels
+
+        channels = [webhook.name for webhook in self.settings.notifications]
+        return SqlReadModels(self.settings.storage_url, clock=self.clock, channels=channels)
 
     def alert_policy(self) -> AlertPolicy:
         """What opens alerts and ends them."""
@@ -235,6 +241,6 @@ class Composition:
             toolkit=self.toolkit(),
             artifacts=self.artifacts(),
             trainer=self.trainer(),
-            read_models=self.read_models() if projects else None,
+            read_models=self.read_models().open() if projects else None,
             alerts=self.alert_policy(),
         )

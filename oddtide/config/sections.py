@@ -21,7 +21,6 @@ __all__ = [
 
 SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
-Severity = Literal["info", "warning", "critical"]
 AlertKind = Literal["health", "anomaly", "drift", "quality"]
 
 
@@ -94,7 +93,7 @@ class AlertSettings(Section):
         default=900.0, gt=0.0, description="An alert resolves by itself after this long without a cause (seconds)."
     )
     update_s: float = Field(
-        default=30.0, gt=0.0, description="A change of an alert's count is logged after this long at the latest (seconds)."
+        default=30.0, gt=0.0, description="A change of the count is logged after this long at the latest (seconds)."
     )
     warning_p: float = Field(
         default=1e-4, gt=0.0, le=1.0, description="An anomaly at or below this p-value is a warning, above only info."
@@ -103,14 +102,16 @@ class AlertSettings(Section):
 
 
 class WebhookSettings(Section):
-    """One receiver of notifications."""
+    """One receiver of notifications: each opened alert is sent there once, retried until it arrives."""
 
-    name: str = Field(default="webhook", min_length=1, description="Name in log lines and in `oddtide status`.")
-    url: SecretStr = Field(description="http(s) address that gets a POST with the alert as JSON.")
-    minimum_severity: Severity = Field(default="warning", description="The least severity to notify about.")
+    name: str = Field(default="webhook", min_length=1, max_length=100, description="Name in log lines and the outbox.")
+    url: SecretStr = Field(description="http(s) address that gets a POST with the alert as a CloudEvent in JSON.")
+    secret: SecretStr = Field(
+        default=SecretStr(""), description="Signs each request: Oddtide-Signature is the HMAC-SHA-256 of the body."
+    )
     timeout_s: float = Field(default=10.0, gt=0.0, le=300.0, description="How long to wait for an answer (seconds).")
-    attempts: int = Field(default=8, ge=1, le=100, description="How often to try before giving up (count).")
     headers: dict[str, SecretStr] = Field(default_factory=dict, description="HTTP headers to send along.")
+    ca_file: Path | None = Field(default=None, description="File with certificates to trust (PEM), for one's own CA.")
 
 
 class ArtifactSettings(Section):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import msgspec
 import rich_click as click
 
@@ -10,6 +12,9 @@ from oddtide.config.cli.context import Cli, pass_cli
 from oddtide.config.cli.help import command, group
 from oddtide.config.cli.output import emit, emit_one, note
 from oddtide.domain.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from oddtide.domain.observability.events import AcknowledgeAlert, ResolveAlert
 
 __all__ = ["alerts"]
 
@@ -56,7 +61,12 @@ def show(cli: Cli, alert: str) -> None:
 
 
 _WAIT = click.option(
-    "--wait", "wait_s", type=click.FloatRange(min=0.1), default=15.0, show_default=True, help="Seconds to wait for the answer."
+    "--wait",
+    "wait_s",
+    type=click.FloatRange(min=0.1),
+    default=15.0,
+    show_default=True,
+    help="Seconds to wait.",
 )
 _NOTE = click.option("--note", "text", default="", help="A remark to keep with it.")
 
@@ -98,7 +108,7 @@ def _decide(cli: Cli, kind: type[AcknowledgeAlert | ResolveAlert], alert: str, t
     note(f"{type(answer).__name__}: {target}")
 
 
-def _full(queries: Queries, alert: str) -> str:
+def _full(queries: Any, alert: str) -> str:
     """The one alert whose id begins with ``alert``."""
     found = queries.alert_ids(alert)
     if not found:

@@ -44,7 +44,13 @@ def publish(composition: Composition, role: str, event: Message, *, key: str, id
 
 
 def ask(
-    composition: Composition, command: Command, *, target: str, answers: str, wanted: Sequence[type[Event]], wait_s: float
+    composition: Composition,
+    command: Command,
+    *,
+    target: str,
+    answers: str,
+    wanted: Sequence[type[Event]],
+    wait_s: float,
 ) -> Event:
     """Publish ``command`` and wait for the event on the topic of role ``answers`` that it caused.
 

@@ -37,9 +37,7 @@ def show(cli: Cli, changed: bool) -> None:
     """Show every setting, its value, and where the value came from."""
     loaded = cli.loaded()
     values = _public(loaded.settings.model_dump())
-    rows = [
-        {"key": key, "value": value, "from": _origin(key, loaded.origins)} for key, value in _flat(values)
-    ]
+    rows = [{"key": key, "value": value, "from": _origin(key, loaded.origins)} for key, value in _flat(values)]
     note(f"settings file: {loaded.file or 'none'}")
     emit([row for row in rows if not changed or row["from"] != "default"], output=cli.output, empty="all defaults")
 

@@ -75,7 +75,9 @@ def show(cli: Cli, letter: str, raw: bool) -> None:
             "truncated": found.about.truncated,
             "sha256": found.about.sha256,
             "key": None if found.record.key is None else bytes(found.record.key).decode("utf-8", "backslashreplace"),
-            "headers": {name: bytes(text or b"").decode("utf-8", "backslashreplace") for name, text in found.record.headers},
+            "headers": {
+                name: bytes(text or b"").decode("utf-8", "backslashreplace") for name, text in found.record.headers
+            },
             "value": None if value is None else bytes(value).decode("utf-8", "backslashreplace"),
         },
         output=cli.output,
@@ -97,7 +99,9 @@ def show(cli: Cli, letter: str, raw: bool) -> None:
 @_STREAM
 @click.option("--partial", is_flag=True, help="Also records of which other rows were accepted: those count twice then.")
 @pass_cli
-def retry(cli: Cli, letters: tuple[str, ...], every: bool, reason: str | None, stream: str | None, partial: bool) -> None:
+def retry(
+    cli: Cli, letters: tuple[str, ...], every: bool, reason: str | None, stream: str | None, partial: bool
+) -> None:
     """Send the original bytes of LETTERS to their topic and partition again, with a count of attempts in a header.
 
     The letters stay where they are; a record that is refused again becomes a new letter with a higher attempt.
@@ -110,7 +114,9 @@ def retry(cli: Cli, letters: tuple[str, ...], every: bool, reason: str | None, s
     emit(rows, output=cli.output, empty="no such dead letters")
     left = sum(1 for row in rows if not row["sent"])
     if left:
-        raise CommandRefusedError(f"{left} of {len(rows)} letters were not sent again.", remedy="The column 'why' says why.")
+        raise CommandRefusedError(
+            f"{left} of {len(rows)} letters were not sent again.", remedy="The column 'why' says why."
+        )
 
 
 def _resend(composition: Composition, letters: list[_Letter], partial: bool) -> list[dict[str, Any]]:
@@ -125,10 +131,14 @@ def _resend(composition: Composition, letters: list[_Letter], partial: bool) -> 
                 ours = (REJECTION_HEADER, ATTEMPT_HEADER)
                 headers = [(name, raw) for name, raw in record.headers if name not in ours]
                 headers.append((ATTEMPT_HEADER, str(about.attempt + 1).encode()))
-                sent = writer.send(about.topic, record.value, key=record.key, headers=headers, partition=about.partition)
+                sent = writer.send(
+                    about.topic, record.value, key=record.key, headers=headers, partition=about.partition
+                )
                 sent.wait()
             target = f"{about.topic}[{about.partition}]"
-            rows.append({"letter": place, "sent": not why, "to": target, "attempt": about.attempt + 1, "why": why or None})
+            rows.append(
+                {"letter": place, "sent": not why, "to": target, "attempt": about.attempt + 1, "why": why or None}
+            )
     return rows
 
 
@@ -161,7 +171,9 @@ def _read(composition: Composition, start: Any, partitions: list[int] | None = N
 def _one(composition: Composition, letter: str) -> _Letter:
     partition, colon, offset = letter.partition(":")
     if not (colon and partition.isdigit() and offset.isdigit()):
-        raise UsageError(f"{letter!r} is no letter.", remedy="Write PARTITION:OFFSET, as `oddtide deadletters list` does.")
+        raise UsageError(
+            f"{letter!r} is no letter.", remedy="Write PARTITION:OFFSET, as `oddtide deadletters list` does."
+        )
     topic = composition.catalogue().name("deadletters")
     with composition.admin() as admin:
         begin, end = admin.offsets(topic).get(int(partition), (0, 0))
@@ -170,7 +182,9 @@ def _one(composition: Composition, letter: str) -> _Letter:
             if found.record.offset == int(offset):
                 return found
             break
-    raise NotFoundError(f"There is no dead letter {letter!r}.", remedy="`oddtide deadletters list` shows what there is.")
+    raise NotFoundError(
+        f"There is no dead letter {letter!r}.", remedy="`oddtide deadletters list` shows what there is."
+    )
 
 
 def _matches(letter: _Letter, reason: str | None, stream: str | None) -> bool:

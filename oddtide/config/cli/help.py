@@ -9,7 +9,7 @@ import rich_click as click
 
 from oddtide.config.cli.options import common_options, output_option
 
-__all__ = ["Examples", "ExampleCommand", "ExampleGroup", "command", "group"]
+__all__ = ["ExampleCommand", "ExampleGroup", "Examples", "command", "group"]
 
 #: (command line, what it does)
 Examples = Sequence[tuple[str, str]]

@@ -17,7 +17,7 @@ from oddtide.domain.errors import NotFoundError, UsageError
 __all__ = ["models"]
 
 
-@group("models", examples=[("oddtide models train readings.iforest --promote", "train and put in force")])
+@group("models", examples=[("oddtide models train readings-pyod-IForest --promote", "train and put in force")])
 def models() -> None:
     """Trained models: versions, which one is in force, training, promotion."""
 
@@ -31,7 +31,10 @@ def list_(cli: Cli) -> None:
 
 
 @command(
-    "show", parent=models, output=True, examples=[("oddtide models show readings.iforest", "versions, metrics, lineage")]
+    "show",
+    parent=models,
+    output=True,
+    examples=[("oddtide models show readings-pyod-IForest", "versions, metrics, lineage")],
 )
 @click.argument("model")
 @pass_cli
@@ -50,18 +53,22 @@ def show(cli: Cli, model: str) -> None:
     output=True,
     examples=[
         ("oddtide models train", "the only pyod detector of the only stream"),
-        ("oddtide models train readings.iforest --window 50000", "on more of the log"),
-        ("oddtide models train readings.iforest --promote", "and put it in force"),
+        ("oddtide models train readings-pyod-IForest --window 50000", "on more of the log"),
+        ("oddtide models train readings-pyod-IForest --promote", "and put it in force"),
     ],
 )
 @click.argument("model", required=False)
-@click.option("--window", type=click.IntRange(min=10), default=10_000, show_default=True, help="Newest readings to train on.")
+@click.option(
+    "--window", type=click.IntRange(min=10), default=10_000, show_default=True, help="Newest readings to train on."
+)
 @click.option("--parameters", default="{}", metavar="JSON", help="Parameters instead of the declared ones.")
 @click.option("--promote", is_flag=True, help="Put it in force when it is trained.")
-@click.option("--wait", "wait_s", type=click.FloatRange(min=0.1), default=300.0, show_default=True, help="Seconds to wait.")
+@click.option(
+    "--wait", "wait_s", type=click.FloatRange(min=0.1), default=300.0, show_default=True, help="Seconds to wait."
+)
 @pass_cli
 def train(cli: Cli, model: str | None, window: int, parameters: str, promote: bool, wait_s: float) -> None:
-    """Have the mlops agent train MODEL, named <stream>.<detector>, on the newest readings of its stream."""
+    """Have the mlops agent train MODEL, named <stream>-<detector>, on the newest readings of its stream."""
     from oddtide.domain.mlops.events import ModelTrained, TrainModel
 
     composition = cli.composition()
@@ -86,14 +93,18 @@ def train(cli: Cli, model: str | None, window: int, parameters: str, promote: bo
     parent=models,
     output=True,
     examples=[
-        ("oddtide models promote readings.iforest 3", "version 3 is in force from the next batch on"),
-        ("oddtide models promote readings.iforest 4 --alias challenger", "in the shadow"),
+        ("oddtide models promote readings-pyod-IForest 3", "version 3 is in force from the next batch on"),
+        ("oddtide models promote readings-pyod-IForest 4 --alias challenger", "in the shadow"),
     ],
 )
 @click.argument("model")
 @click.argument("version", type=click.IntRange(min=1))
-@click.option("--alias", type=click.Choice(["champion", "challenger"]), default="champion", show_default=True, help="As what.")
-@click.option("--wait", "wait_s", type=click.FloatRange(min=0.1), default=15.0, show_default=True, help="Seconds to wait.")
+@click.option(
+    "--alias", type=click.Choice(["champion", "challenger"]), default="champion", show_default=True, help="As what."
+)
+@click.option(
+    "--wait", "wait_s", type=click.FloatRange(min=0.1), default=15.0, show_default=True, help="Seconds to wait."
+)
 @pass_cli
 def promote(cli: Cli, model: str, version: int, alias: str, wait_s: float) -> None:
     """Put VERSION of MODEL in force."""
@@ -107,8 +118,10 @@ def promote(cli: Cli, model: str, version: int, alias: str, wait_s: float) -> No
 
 def _trainable(plans: Any, model: str | None) -> tuple[str, str, Any]:
     """(model, stream, detector) of the one that is meant."""
+    from oddtide.domain.mlops.registry import default_name
+
     known = {
-        f"{plan.name}.{spec.name}": (plan.name, spec)
+        default_name(plan.name, spec.name): (plan.name, spec)
         for plan in plans
         for spec in plan.detectors
         if spec.kind.startswith("pyod:")
@@ -129,7 +142,9 @@ def _parameters(text: str) -> dict[str, object]:
     try:
         value = json.loads(text)
     except json.JSONDecodeError as error:
-        raise UsageError(f"--parameters {text!r} is no JSON: {error}.", remedy='Write e.g. {"n_estimators": 200}.') from None
+        raise UsageError(
+            f"--parameters {text!r} is no JSON: {error}.", remedy='Write e.g. {"n_estimators": 200}.'
+        ) from None
     if not isinstance(value, dict):
         raise UsageError(f"--parameters {text!r} is no JSON object.", remedy='Write e.g. {"n_estimators": 200}.')
     return value

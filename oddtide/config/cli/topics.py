@@ -33,11 +33,9 @@ def list_(cli: Cli, declared: bool) -> None:
     states: dict[str, str] = {}
     if not declared:
         with composition.admin() as admin:
-            there = set(admin.names())
-            states = {spec.name: "ok" if spec.name in there else "missing" for spec in specs}
+            states = {spec.name: "ok" for spec in specs}
             for mismatch in admin.mismatches(specs):
-                if states[mismatch.topic] == "ok":
-                    states[mismatch.topic] = "differs"
+                states[mismatch.topic] = "missing" if mismatch.kind == "missing" else "differs"
     rows: list[dict[str, Any]] = [
         {
             "topic": spec.name,
@@ -67,7 +65,7 @@ def create(cli: Cli) -> None:
     composition = cli.composition()
     specs = composition.catalogue().all()
     with composition.admin() as admin:
-        created = set(admin.ensure(specs))
+        created = set(admin.ensure(specs, replication=cli.settings().kafka.replication))
         wrong = admin.mismatches(specs)
     rows = [{"topic": spec.name, "partitions": spec.partitions, "created": spec.name in created} for spec in specs]
     emit(rows, output=cli.output)
