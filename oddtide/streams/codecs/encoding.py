@@ -5,11 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import orjson
 
-from oddtide.domain.readings import rfc3339
+from oddtide.domain.readings import FloatArray, IntArray, rfc3339
 
-__all__ = ["VALUE", "encode_reading"]
+__all__ = ["VALUE", "encode_columns", "encode_reading"]
 
 #: The feature of a stream that declares no others; it travels as ``"value": 1.5``, others under ``"features"``.
 VALUE = "value"
@@ -31,4 +32,16 @@ def encode_reading(
         reading["features"] = values
     if labels:
         reading["labels"] = labels
+    return orjson.dumps(reading, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def encode_columns(series: str, times: IntArray, columns: Mapping[str, FloatArray]) -> bytes:
+    """Many readings of one series as a batch in JSON columns. NaN marks a missing feature."""
+    moments = times.tolist() if (times >= _SURELY_NANOSECONDS).all() else [rfc3339(time) for time in times.tolist()]
+    lists = {name: np.ascontiguousarray(column, dtype=np.float64) for name, column in columns.items()}
+    reading: dict[str, object] = {"series": series, "time": moments}
+    if len(lists) == 1 and VALUE in lists:
+        reading[VALUE] = lists[VALUE]
+    else:
+        reading["features"] = lists
     return orjson.dumps(reading, option=orjson.OPT_SERIALIZE_NUMPY)
