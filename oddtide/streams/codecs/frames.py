@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import numpy as np
 import orjson
 
@@ -72,8 +73,7 @@ def _encode(columns: VerdictColumns, start: int, stop: int) -> bytes:
             block = getattr(scores, name)
             if block is not None:
                 data[f"{name}:{feature}"] = block[part, j]
-    origin_fields = {name: getattr(origin, name) for name in Origin.__dataclass_fields__}
-    table = pa.table(data).replace_schema_metadata({"oddtide": orjson.dumps(origin_fields)})
+    table = pa.table(data).replace_schema_metadata({"oddtide": msgspec.json.encode(origin)})
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
@@ -90,9 +90,8 @@ def _decode(frame: bytes) -> VerdictColumns:
 
     try:
         table = pa.ipc.open_stream(frame).read_all()
-        fields = orjson.loads((table.schema.metadata or {})[b"oddtide"])
-        origin = Origin(**{name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()})
-    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+        origin = msgspec.json.decode((table.schema.metadata or {})[b"oddtide"], type=Origin)
+    except (pa.ArrowException, OSError, KeyError, ValueError, msgspec.MsgspecError) as error:
         raise DecodeError("not_a_frame", f"no verdict frame: {error}") from None
 
     def column(name: str) -> Any:
