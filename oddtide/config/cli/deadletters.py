@@ -66,7 +66,6 @@ def show(cli: Cli, letter: str, raw: bool) -> None:
     if raw:
         click.echo(bytes(found.record.value or b""), nl=False)
         return
-    value = found.record.value
     emit_one(
         {
             **_row(found),
@@ -74,11 +73,9 @@ def show(cli: Cli, letter: str, raw: bool) -> None:
             "size": found.about.size,
             "truncated": found.about.truncated,
             "sha256": found.about.sha256,
-            "key": None if found.record.key is None else bytes(found.record.key).decode("utf-8", "backslashreplace"),
-            "headers": {
-                name: bytes(text or b"").decode("utf-8", "backslashreplace") for name, text in found.record.headers
-            },
-            "value": None if value is None else bytes(value).decode("utf-8", "backslashreplace"),
+            "key": _text(found.record.key),
+            "headers": {name: _text(raw) for name, raw in found.record.headers},
+            "value": _text(found.record.value),
         },
         output=cli.output,
     )
@@ -114,9 +111,7 @@ def retry(
     emit(rows, output=cli.output, empty="no such dead letters")
     left = sum(1 for row in rows if not row["sent"])
     if left:
-        raise CommandRefusedError(
-            f"{left} of {len(rows)} letters were not sent again.", remedy="The column 'why' says why."
-        )
+        raise CommandRefusedError(f"{left} of {len(rows)} letters were not sent again.", remedy="See the column 'why'.")
 
 
 def _resend(composition: Composition, letters: list[_Letter], partial: bool) -> list[dict[str, Any]]:
@@ -126,23 +121,24 @@ def _resend(composition: Composition, letters: list[_Letter], partial: bool) -> 
     rows = []
     with composition.writer() as writer:
         for place, record, about in letters:
-            why = _hindrance(about, partial)
+            why, attempt = _hindrance(about, record, partial), about.attempt + 1
             if not why:
-                ours = (REJECTION_HEADER, ATTEMPT_HEADER)
-                headers = [(name, raw) for name, raw in record.headers if name not in ours]
-                headers.append((ATTEMPT_HEADER, str(about.attempt + 1).encode()))
+                headers = [
+                    (name, raw) for name, raw in record.headers if name not in (REJECTION_HEADER, ATTEMPT_HEADER)
+                ]
+                headers.append((ATTEMPT_HEADER, str(attempt).encode()))
                 sent = writer.send(
                     about.topic, record.value, key=record.key, headers=headers, partition=about.partition
                 )
                 sent.wait()
             target = f"{about.topic}[{about.partition}]"
-            rows.append(
-                {"letter": place, "sent": not why, "to": target, "attempt": about.attempt + 1, "why": why or None}
-            )
+            rows.append({"letter": place, "sent": not why, "to": target, "attempt": attempt, "why": why or None})
     return rows
 
 
-def _hindrance(about: ReadingRejected, partial: bool) -> str:
+def _hindrance(about: ReadingRejected, record: Any, partial: bool) -> str:
+    if record.value is None and record.key is None:
+        return "it has neither key nor value"
     if about.truncated:
         return f"only the beginning was kept; the whole may still be at {about.topic}[{about.partition}]@{about.offset}"
     if about.rows and not partial:
@@ -171,9 +167,7 @@ def _read(composition: Composition, start: Any, partitions: list[int] | None = N
 def _one(composition: Composition, letter: str) -> _Letter:
     partition, colon, offset = letter.partition(":")
     if not (colon and partition.isdigit() and offset.isdigit()):
-        raise UsageError(
-            f"{letter!r} is no letter.", remedy="Write PARTITION:OFFSET, as `oddtide deadletters list` does."
-        )
+        raise UsageError(f"{letter!r} is no letter.", remedy="Write PARTITION:OFFSET, e.g. 0:12.")
     topic = composition.catalogue().name("deadletters")
     with composition.admin() as admin:
         begin, end = admin.offsets(topic).get(int(partition), (0, 0))
@@ -182,9 +176,11 @@ def _one(composition: Composition, letter: str) -> _Letter:
             if found.record.offset == int(offset):
                 return found
             break
-    raise NotFoundError(
-        f"There is no dead letter {letter!r}.", remedy="`oddtide deadletters list` shows what there is."
-    )
+    raise NotFoundError(f"There is no dead letter {letter!r}.", remedy="`oddtide deadletters list` shows all.")
+
+
+def _text(raw: bytes | None) -> str | None:
+    return None if raw is None else bytes(raw).decode("utf-8", "backslashreplace")
 
 
 def _matches(letter: _Letter, reason: str | None, stream: str | None) -> bool:

@@ -7,6 +7,8 @@ import os
 import sys
 import traceback
 
+import rich_click as click
+
 from oddtide.domain.errors import OddtideError
 
 __all__ = ["INTERRUPTED", "report"]
@@ -24,7 +26,7 @@ def report(error: BaseException, *, verbose: bool) -> int:
     A reader that went away (``| head``) is no error: the rest of the output is dropped and 0 returned.
     """
     if isinstance(error, KeyboardInterrupt) or type(error).__name__ == "Abort":
-        print("interrupted", file=sys.stderr)
+        click.echo("interrupted", err=True)
         return INTERRUPTED
     if isinstance(error, BrokenPipeError):
         _drop_output()
@@ -32,7 +34,7 @@ def report(error: BaseException, *, verbose: bool) -> int:
     if verbose:
         traceback.print_exception(error, file=sys.stderr)
     line, code = _describe(error)
-    print(f"oddtide: {' '.join(line.split())}", file=sys.stderr)
+    click.echo(f"oddtide: {' '.join(line.split())}", err=True)
     return code
 
 

@@ -16,6 +16,8 @@ from oddtide.domain.errors import NotFoundError, UsageError
 
 __all__ = ["models"]
 
+_EXAMPLE = 'Write e.g. {"n_estimators": 200}.'
+
 
 @group("models", examples=[("oddtide models train readings-pyod-IForest --promote", "train and put in force")])
 def models() -> None:
@@ -34,7 +36,7 @@ def list_(cli: Cli) -> None:
     "show",
     parent=models,
     output=True,
-    examples=[("oddtide models show readings-pyod-IForest", "versions, metrics, lineage")],
+    examples=[("oddtide models show readings-pyod-IForest", "versions, metrics")],
 )
 @click.argument("model")
 @pass_cli
@@ -58,14 +60,10 @@ def show(cli: Cli, model: str) -> None:
     ],
 )
 @click.argument("model", required=False)
-@click.option(
-    "--window", type=click.IntRange(min=10), default=10_000, show_default=True, help="Newest readings to train on."
-)
+@click.option("--window", type=click.IntRange(min=10), default=10_000, show_default=True, help="Readings to train on.")
 @click.option("--parameters", default="{}", metavar="JSON", help="Parameters instead of the declared ones.")
 @click.option("--promote", is_flag=True, help="Put it in force when it is trained.")
-@click.option(
-    "--wait", "wait_s", type=click.FloatRange(min=0.1), default=300.0, show_default=True, help="Seconds to wait."
-)
+@click.option("--wait", "wait_s", type=click.FloatRange(min=0.1), default=300.0, show_default=True, help="Seconds.")
 @pass_cli
 def train(cli: Cli, model: str | None, window: int, parameters: str, promote: bool, wait_s: float) -> None:
     """Have the mlops agent train MODEL, named <stream>-<detector>, on the newest readings of its stream."""
@@ -100,11 +98,9 @@ def train(cli: Cli, model: str | None, window: int, parameters: str, promote: bo
 @click.argument("model")
 @click.argument("version", type=click.IntRange(min=1))
 @click.option(
-    "--alias", type=click.Choice(["champion", "challenger"]), default="champion", show_default=True, help="As what."
+    "--alias", type=click.Choice(["champion", "challenger"]), default="champion", show_default=True, help="How."
 )
-@click.option(
-    "--wait", "wait_s", type=click.FloatRange(min=0.1), default=15.0, show_default=True, help="Seconds to wait."
-)
+@click.option("--wait", "wait_s", type=click.FloatRange(min=0.1), default=15.0, show_default=True, help="Seconds.")
 @pass_cli
 def promote(cli: Cli, model: str, version: int, alias: str, wait_s: float) -> None:
     """Put VERSION of MODEL in force."""
@@ -146,5 +142,5 @@ def _parameters(text: str) -> dict[str, object]:
             f"--parameters {text!r} is no JSON: {error}.", remedy='Write e.g. {"n_estimators": 200}.'
         ) from None
     if not isinstance(value, dict):
-        raise UsageError(f"--parameters {text!r} is no JSON object.", remedy='Write e.g. {"n_estimators": 200}.')
+        raise UsageError(f"--parameters {text!r} is no JSON object.", remedy=_EXAMPLE)
     return value

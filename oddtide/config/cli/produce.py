@@ -41,21 +41,13 @@ _SHOWN_REFUSALS = 5
 @click.argument("file", metavar="FILE|-")
 @click.option("--stream", "stream", help="The stream to push to.  [default: the first one declared]")
 @click.option("--topic", help="Another topic than the stream's.")
-@click.option(
-    "--series", default="", metavar="COLUMN", help="Column that holds the series.  [default: series, if there]"
-)
-@click.option(
-    "--name", default="", metavar="NAME", help="Series of all rows, where no column holds it.  [default: FILE]"
-)
-@click.option(
-    "--time", "time_", default="", metavar="COLUMN", help="Column of the time.  [default: timestamp, time, ...]"
-)
+@click.option("--series", default="", metavar="COLUMN", help="Column of the series.  [default: series, if there]")
+@click.option("--name", default="", metavar="NAME", help="Series of all rows, without such a column.  [default: FILE]")
+@click.option("--time", "time_", default="", metavar="COLUMN", help="Column of the time.  [default: timestamp, time …]")
 @click.option("--value", default="", metavar="COLUMN", help="Column of the value, for a stream of one feature.")
 @click.option("--features", default="", metavar="A,B,...", help="Columns of the features, for a stream of several.")
 @click.option("--labels", default="", metavar="A,B,...", help="Columns to send along as labels.")
-@click.option(
-    "--rate", type=click.FloatRange(min=0, min_open=True), help="Readings per second.  [default: as fast as it goes]"
-)
+@click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Readings per second.  [default: no limit]")
 @click.option("--limit", type=click.IntRange(min=1), help="Stop after so many rows.")
 @click.option("--skip", type=click.IntRange(min=0), default=0, help="Leave out the first so many rows.")
 @pass_cli
@@ -91,9 +83,7 @@ def produce(
             note(remark)
         with composition.admin() as admin:
             if where.topic not in admin.names():
-                raise NotFoundError(
-                    f"There is no topic {where.topic!r}.", remedy="Make it with `oddtide topics create`."
-                )
+                raise NotFoundError(f"There is no topic {where.topic!r}.", remedy="Run `oddtide topics create`.")
         run = _Run(where, rate=rate, limit=limit, done=skip, skip=skip)
         with composition.writer() as writer:
             _push(run, table, writer)

@@ -24,9 +24,7 @@ __all__ = ["status"]
     ],
 )
 @click.option("--watch", is_flag=True, help="Show it again and again.")
-@click.option(
-    "--every", "every_s", type=click.FloatRange(min=0.2), default=2.0, show_default=True, help="Seconds between."
-)
+@click.option("--every", "every_s", type=click.FloatRange(min=0.2), default=2.0, show_default=True, help="Seconds.")
 @pass_cli
 def status(cli: Cli, watch: bool, every_s: float) -> None:
     """Show the cluster, topics, workers, who owns which partitions, lag and counts."""

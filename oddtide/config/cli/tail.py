@@ -52,9 +52,7 @@ class _Start(click.ParamType):
 @click.option("-n", "--count", type=click.IntRange(min=1), help="End after so many rows.")
 @click.option("-e", "--exit", "stop_at_end", is_flag=True, help="End at the end of the topic instead of waiting.")
 @click.option("-p", "--partition", "partitions", type=int, multiple=True, help="Only this partition; may be repeated.")
-@click.option(
-    "--filter", "filters", multiple=True, metavar="CONDITION", help="field=value, or !=, <, <=, >, >=, ~, !~."
-)
+@click.option("--filter", "filters", multiple=True, metavar="CONDITION", help="field=value; also != < <= > >= ~ !~")
 @pass_cli
 def tail(
     cli: Cli,

@@ -29,9 +29,7 @@ __all__ = ["ALL_ROLES", "check_topics", "config_arguments", "run_here", "worker"
         ("oddtide worker --roles ingest", "on further machines: partitions spread by themselves"),
     ],
 )
-@click.option(
-    "--roles", default=",".join(ALL_ROLES), show_default=True, metavar="A,B,...", help="What this worker does."
-)
+@click.option("--roles", default=",".join(ALL_ROLES), show_default=True, metavar="A,B,...", help="What it does.")
 @click.option(
     "--instances", type=click.IntRange(1, 256), default=1, show_default=True,
     help="So many processes, restarted when they die. Only the first has roles other than ingest.",
