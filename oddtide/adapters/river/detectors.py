@@ -3,7 +3,8 @@
 One model per series, made when its first reading comes. What is fed: the reading's features by name, missing ones left
 out; where the model needs it, scaled by what the series showed so far (``scaling``: ``minmax`` to [0, 1] for
 HalfSpaceTrees, ``standard`` for LODA, LocalOutlierFactor and OneClassSVM, ``none`` otherwise). A supervised model
-(GaussianScorer, StandardAbsoluteDeviation, PredictiveAnomalyDetection) judges one feature, ``target``, given the others.
+(GaussianScorer, StandardAbsoluteDeviation, PredictiveAnomalyDetection) judges one feature, ``target``, given the
+others.
 
 The score is river's (where that may be negative, ``log(1 + exp(score))``); the p-value is calibrated by the series' own
 past scores. Contributions: river names none, so the score is shared out by how far each feature lies from its mean so
@@ -21,6 +22,7 @@ from __future__ import annotations
 import copy
 import math
 import pickle
+from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -49,10 +51,9 @@ class RiverDetector:
     """One river model per slot; see the module for what is guaranteed."""
 
     def __init__(self, plan: Blueprint, features: tuple[str, ...]) -> None:
-        from river import __version__ as river_version  # imported late: river is slow to import
-
         self._plan, self._features = plan, features
-        content = [dict(plan.parameters), plan.scaling, plan.target, plan.warm_up, plan.calibration, river_version]
+        river = metadata.version("river")
+        content = [dict(plan.parameters), plan.scaling, plan.target, plan.warm_up, plan.calibration, river]
         self._version = version_of(f"river:{plan.name}", _REVISION, content, features)
         self._calibration = Calibration(plan.calibration)
         self._models: list[Any] = []

@@ -27,10 +27,12 @@ def adwin(policy: DriftPolicy) -> MonitorFactory:
         if not 0.0 < delta < 1.0:
             remedy = "It takes a probability between 0 and 1, without the ends."
             raise ConfigurationError(f"The drift policy's {name} is {delta!r}.", remedy=remedy)
-    from river.drift import ADWIN  # imported late: river is slow to import
+    from river import drift  # imported late: river is slow to import
+
+    window: Any = drift.ADWIN  # river leaves it untyped
 
     def make() -> Monitor:
-        return AdwinMonitor(ADWIN(delta=policy.delta), ADWIN(delta=policy.warning_delta))
+        return AdwinMonitor(window(delta=policy.delta), window(delta=policy.warning_delta))
 
     return make
 

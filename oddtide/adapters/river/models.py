@@ -107,16 +107,15 @@ def blueprint(spec: DetectorSpec, features: tuple[str, ...]) -> Blueprint:
     parameters = {key: value for key, value in spec.parameters.items() if key not in _OURS}
     if "seed" in known:
         parameters.setdefault("seed", 1)  # river's default is to draw one: no verdict could be repeated
-    patience = parameters.get(_PATIENCE.get(name, ""), None)
-    if patience is None and name in _PATIENCE:
-        patience = signature[_PATIENCE[name]].default
+    own = _PATIENCE.get(name, "")
+    patience = parameters.get(own, signature[own].default) if own else 0
     supervised = "y" in inspect.signature(classes[name].score_one).parameters
     plan = Blueprint(
         name=name,
         parameters=parameters,
         scaling=_choice(spec, "scaling", _SCALING.get(name, "none"), ("minmax", "none", "standard")),
         target=features.index(_choice(spec, "target", features[0], features)) if supervised else None,
-        warm_up=_whole(spec, "warm_up", max(int(patience or 0), _PATIENCE_DEFAULT), 1),
+        warm_up=_whole(spec, "warm_up", max(patience, _PATIENCE_DEFAULT) if isinstance(patience, int) else _PATIENCE_DEFAULT, 1),
         calibration=_whole(spec, "calibration", 256, 64),
     )
     _try(spec, plan)
@@ -150,5 +149,6 @@ def _try(spec: DetectorSpec, plan: Blueprint) -> None:
             else:
                 model.learn_one({}, value)
     except Exception as error:  # whatever river raises: the configuration is at fault
+        problem = f"{spec.kind} refuses {dict(spec.parameters)!r}: {error}."
         remedy = f"See river.anomaly.{plan.name} for what its parameters take."
-        raise ConfigurationError(f"river:{plan.name} refuses {dict(spec.parameters)!r}: {error}.", remedy=remedy) from None
+        raise ConfigurationError(problem, remedy=remedy) from None

@@ -1,11 +1,11 @@
 """From scores to p-values by a series' own past: for detectors that have no distribution of their own.
 
-*Conformal.* If the past ``n`` scores and the new one are exchangeable, the share ``(1 + #{past >= new}) / (n + 1)`` is a
-valid p-value whatever the detector does (Vovk, Gammerman, Shafer 2005; on streams Laxhammar, Falkman 2010). It cannot
+*Conformal.* If the past ``n`` scores and the new one are exchangeable, ``(1 + #{past >= new}) / (n + 1)`` is a valid
+p-value whatever the detector does (Vovk, Gammerman, Shafer 2005; on streams Laxhammar, Falkman 2010). It cannot
 fall below ``1 / (n + 1)``, so it alone would never meet a strict threshold.
 
 *Beyond the largest past score* the exponential tail through the largest ``k`` of them goes on (peaks over threshold,
-Pickands 1975, shape 0): ``k/(n+1) exp(-(score - u)/b)``, with ``u`` the next one below them and ``b`` their mean excess.
+Pickands 1975, shape 0): ``k/(n+1) exp(-(score - u)/b)``, with ``u`` the next one below and ``b`` their mean excess.
 That is extrapolation, not a guarantee, so it is believed no further than ``(n + 1)**-4``.
 
 Bounded memory: the newest ``window`` scores of a slot, kept both in order of time and of size. Score before learn: a
@@ -24,7 +24,7 @@ from oddtide.domain.detection.slots import array_of, enlarged
 from oddtide.domain.readings import FloatArray, IntArray
 from oddtide.domain.statistics.kernels import kernel
 
-__all__ = ["Calibration", "tail_p_value"]
+__all__ = ["Calibration", "tail_p_value", "tail_p_values"]
 
 _REACH = 4.0
 _SMALLEST_P = 1e-300
@@ -49,7 +49,8 @@ def tail_p_value(ordered: FloatArray, n: int, score: float) -> float:
         excess += (ordered[i] - threshold) / k
     excess = max(excess, 1e-6 * abs(threshold), 1e-300)
     tail = k / (n + 1.0) * math.exp(-min((score - threshold) / excess, 700.0))
-    return max(min(1.0 / (n + 1.0), tail), (n + 1.0) ** -_REACH, _SMALLEST_P)
+    p_value: float = max(min(1.0 / (n + 1.0), tail), (n + 1.0) ** -_REACH, _SMALLEST_P)
+    return p_value
 
 
 @kernel
@@ -81,7 +82,7 @@ def _grade(
     learning: bool,
     out: FloatArray,
 ) -> None:
-    """Rows in order: a p-value where ``out`` has room, then learnt where ``learning``. NaN: no score, p 1, not learnt."""
+    """Rows in order: a p-value where ``out`` has room, then learnt where ``learning``. NaN: p 1, not learnt."""
     window = recent.shape[1]
     for i in range(len(slots)):
         slot, score = slots[i], scores[i]
@@ -95,6 +96,19 @@ def _grade(
             _replace(ordered[slot], n, oldest, score)
             recent[slot, place] = score
             counts[slot] += 1
+
+
+@kernel
+def _tail_p_values(ordered: FloatArray, scores: FloatArray, out: FloatArray) -> None:
+    for i in range(len(scores)):
+        out[i] = tail_p_value(ordered, len(ordered), scores[i])
+
+
+def tail_p_values(ordered: FloatArray, scores: FloatArray) -> FloatArray:
+    """(n,) p-values of ``scores`` against a fixed sample of past scores, ascending (at least 2)."""
+    p_values = np.empty(len(scores))
+    _tail_p_values(ordered, scores, p_values)
+    return p_values
 
 
 class Calibration:
@@ -116,7 +130,7 @@ class Calibration:
         self._counts = enlarged(self._counts, slots)
 
     def grade(self, slots: IntArray, scores: FloatArray, *, learn: bool) -> FloatArray:
-        """(n,) p-values of (n,) scores in log order, each by those of its slot before it; NaN stands for no score (p 1).
+        """(n,) p-values of (n,) scores in log order, each by those of its slot before it; NaN is no score (p 1).
         Where ``learn`` each is then learnt; otherwise nothing changes."""
         p_values = np.empty(len(scores))
         self._go(slots, scores, learn, p_values)

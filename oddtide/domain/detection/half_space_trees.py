@@ -91,7 +91,7 @@ def plant(trees: int, height: int, features: int, seed: int) -> tuple[IntArray, 
 
 @kernel
 def _place(x: FloatArray, limits: FloatArray, out: FloatArray) -> bool:
-    """``x`` within its series' range into ``out``; false where no feature is known. ``limits`` is (2, d): low, width."""
+    """``x`` within its series' range, ``limits`` (2, d): low, width, into ``out``; false where no feature is known."""
     any_known = False
     for j in range(len(x)):
         value = min(max(float(x[j]), -_HUGE), _HUGE) if not math.isnan(x[j]) else math.nan
@@ -334,7 +334,7 @@ class HalfSpaceTrees:
 
 
 def _shares(score: FloatArray, against: FloatArray, values: FloatArray) -> FloatArray:
-    """(n, d) contributions: the score by what speaks against each feature; evenly over those present if nothing does."""
+    """(n, d) contributions: the score by what speaks against each feature; evenly over those present if none."""
     weights = np.where(against.sum(axis=1, keepdims=True) > 0, against, ~np.isnan(values))
     total = weights.sum(axis=1, keepdims=True)
     shares: FloatArray = score[:, None] * (weights / np.maximum(total, 1e-300))
