@@ -53,7 +53,10 @@ _FOREVER = {"retention.ms": "-1", "retention.bytes": "-1"}
 
 @dataclass(frozen=True, slots=True)
 class TopicSpec:
-    """One topic as it must be. ``role`` is its name without the prefix; ``config`` Kafka's topic settings."""
+    """One topic as it must be. ``role`` is its name without the prefix; ``config`` Kafka's topic settings.
+
+    A ``foreign`` topic belongs to the producers: ``config`` is what it is created with where it does not exist yet,
+    its owner may change it; only the number of partitions must match."""
 
     name: str
     role: str
@@ -63,6 +66,7 @@ class TopicSpec:
     purpose: str
     config: dict[str, str] = field(default_factory=dict)
     stream: str = ""
+    foreign: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +105,7 @@ class TopicCatalogue:
         for stream, topic, partitions in self.streams:
             specs.append(
                 TopicSpec(topic, "readings", "series", (), partitions, f"readings of the stream {stream}",
-                          self._kept(), stream)
+                          self._kept(), stream, foreign=True)
             )  # fmt: skip
             specs.append(
                 TopicSpec(self.ledger_of(topic), "ledger", "partition", (BatchCompleted,), partitions,

@@ -24,7 +24,7 @@ Answer = TypeVar("Answer")
 
 
 class TopicLike(Protocol):
-    """A topic as it must be."""
+    """A topic as it must be. Of a ``foreign`` one (the producers') only the partitions must match."""
 
     @property
     def name(self) -> str: ...
@@ -32,6 +32,8 @@ class TopicLike(Protocol):
     def partitions(self) -> int: ...
     @property
     def config(self) -> Mapping[str, str]: ...
+    @property
+    def foreign(self) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +149,8 @@ class KafkaAdmin:
                 continue
             if shapes[name][0] != spec.partitions:
                 found.append(_wrong_partitions(spec, shapes[name][0]))
-            found += _wrong_settings(spec, configs[name])
+            if not spec.foreign:
+                found += _wrong_settings(spec, configs[name])
         return found
 
     def delete(self, topics: Sequence[str]) -> None:
