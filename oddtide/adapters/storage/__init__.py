@@ -13,7 +13,6 @@ the same transaction and left alone by a rebuild.
 
 from __future__ import annotations
 
-from oddtide.adapters.storage.outbox import Notification
 from oddtide.adapters.storage.read_models import SqlReadModels
 
-__all__ = ["Notification", "SqlReadModels"]
+__all__ = ["SqlReadModels"]

@@ -45,8 +45,8 @@ def faults(shown: str) -> Iterator[None]:
         if isinstance(error, ProgrammingError) and getattr(cause, "sqlstate", "") != _PERMISSION_DENIED:
             raise
         message = " ".join(str(cause).split())
-        raise StorageUnavailableError(f"The database {shown} cannot be used: {message}.", remedy=_remedy(message, shown)) \
-            from error
+        problem = f"The database {shown} cannot be used: {message}."
+        raise StorageUnavailableError(problem, remedy=_remedy(message, shown)) from error
 
 
 def _remedy(message: str, shown: str) -> str:

@@ -11,10 +11,12 @@ from sqlalchemy import Connection, delete
 from oddtide.adapters.storage import tracking
 from oddtide.adapters.storage.database import Database, parse_address
 from oddtide.adapters.storage.hashing import content_hash
+from oddtide.adapters.storage.locks import ProjectorLock, database_holder, lock_database
 from oddtide.adapters.storage.migrate import migrate
-from oddtide.adapters.storage.outbox import Outbox, enqueue
+from oddtide.adapters.storage.outbox import SqlOutbox, enqueue
 from oddtide.adapters.storage.ports import Logged
 from oddtide.adapters.storage.projections import GROUPS, Fact, Store, find
+from oddtide.adapters.storage.queries import Queries
 from oddtide.adapters.storage.tracking import Partition, Tracked
 from oddtide.domain.errors import NotFoundError
 
@@ -25,11 +27,11 @@ _NEWS_S = 3_600.0
 _KEEP = 100_000
 
 
-class SqlReadModels(Outbox):
+class SqlReadModels(Queries, SqlOutbox):
     """Projections on SQLite or PostgreSQL; fits ``ReadModels`` of the agents.
 
     ``channels``  what an opened alert is to be notified through; none: nothing enters the outbox
-    ``news_s``    an alert that was logged longer ago than this is no news: it enters the outbox silently never
+    ``news_s``    an alert that was logged longer ago than this is no news: it never enters the outbox
     ``keep``      rows that each table of recents (detections, violations, drifts) is kept to
 
     Guaranteed: state, position and outbox of a fold change in one transaction; a record at or before the position, and
@@ -47,11 +49,9 @@ class SqlReadModels(Outbox):
         news_s: float = _NEWS_S,
         keep: int = _KEEP,
     ) -> None:
-        super().__init__(Database(parse_address(url)))
-        self._clock = clock
+        super().__init__(Database(parse_address(url)), clock=clock, keep=keep)
         self._channels = tuple(channels)
         self._news_ms = int(news_s * 1000)
-        self._keep = keep
         self._added: dict[str, int] = {}
 
     def open(self) -> Self:
@@ -108,6 +108,17 @@ class SqlReadModels(Outbox):
         state = before.get((logged.topic, logged.partition), Tracked())
         age_ms = self._clock() // _NS_PER_MS - logged.timestamp
         return logged.offset >= state.silent_until and age_ms <= self._news_ms
+
+    def acquire_projector_lock(self, holder: str, *, alone: bool = False) -> ProjectorLock | None:
+        """The right to fold; None where it is taken (:meth:`projector_holder` says by whom).
+
+        SQLite: one process. PostgreSQL: any number, or one with ``alone``, as a rebuild needs it.
+        """
+        return lock_database(self._database, holder, alone=alone)
+
+    def projector_holder(self) -> str | None:
+        """Who has the right to fold; None where nobody has."""
+        return database_holder(self._database)
 
     def content_hash(self, projection: str) -> str:
         """A hash of what the group (or the one projection of this name) holds; positions are no part of it."""

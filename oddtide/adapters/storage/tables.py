@@ -124,14 +124,15 @@ DRIFT_COUNTS = Table(
     _whole("partition"), _whole("count"), _whole("last_offset"), _whole("last_row"), _whole("time_ns"),
 )  # fmt: skip
 
-#: The newest fact of each kind a worker. ``lost_beat_ns``: the last heartbeat before it was held to be lost.
+#: The newest fact of each kind a worker. ``seen_ns``: when its last sign of life was logged; ``lost_ns``: up to which
+#: sign of life it was held to be lost.
 WORKERS = Table(
     "workers", METADATA,
     _key("key"), _label("worker"),
     _whole("started_ns", nullable=True), _label("started", nullable=True),
-    _whole("beat_ns", nullable=True), _label("beat", nullable=True),
+    _whole("beat_ns", nullable=True), _label("beat", nullable=True), _whole("seen_ns", nullable=True),
     _whole("stopped_ns", nullable=True), _label("stopped", nullable=True),
-    _whole("lost_beat_ns", nullable=True), _label("lost", nullable=True),
+    _whole("lost_ns", nullable=True), _label("lost", nullable=True),
 )  # fmt: skip
 
 DEGRADED = Table(

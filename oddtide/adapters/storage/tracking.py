@@ -9,7 +9,7 @@ from typing import TypeAlias
 from sqlalchemy import Connection, case, func, select, update
 
 from oddtide.adapters.storage.columns import digest
-from oddtide.adapters.storage.projections.base import Store
+from oddtide.adapters.storage.projections.base import Row, Store
 from oddtide.adapters.storage.tables import TRACKING
 
 __all__ = ["Partition", "Tracked", "forget", "load", "lock", "save"]
@@ -33,16 +33,15 @@ def load(connection: Connection, projection: str) -> dict[Partition, Tracked]:
 
 def save(store: Store, projection: str, tracked: Mapping[Partition, Tracked]) -> None:
     """Move the group to ``tracked``."""
-    store.upsert(
-        TRACKING,
-        [
-            {
-                "key": digest(projection, topic, partition), "projection": projection, "topic": topic,
-                "partition": partition, "position": state.position, "silent_until": state.silent_until,
-            }  # fmt: skip
-            for (topic, partition), state in sorted(tracked.items())
-        ],
-    )
+    store.upsert(TRACKING, [_row(projection, place, state) for place, state in tracked.items()])
+
+
+def _row(projection: str, place: Partition, state: Tracked) -> Row:
+    topic, partition = place
+    return {
+        "key": digest(projection, topic, partition), "projection": projection, "topic": topic, "partition": partition,
+        "position": state.position, "silent_until": state.silent_until,
+    }  # fmt: skip
 
 
 def forget(connection: Connection, projection: str) -> None:

@@ -4,11 +4,27 @@ from __future__ import annotations
 
 from oddtide.adapters.storage.projections.alerts import AlertsProjection
 from oddtide.adapters.storage.projections.base import Content, Fact, Projection, Store
+from oddtide.adapters.storage.projections.detections import DetectionsProjection
+from oddtide.adapters.storage.projections.drift import DriftProjection
+from oddtide.adapters.storage.projections.feedback import FeedbackProjection
+from oddtide.adapters.storage.projections.ledger import LedgerProjection
+from oddtide.adapters.storage.projections.models import ModelsProjection
+from oddtide.adapters.storage.projections.quality import QualityProjection
+from oddtide.adapters.storage.projections.workers import WorkersProjection
 from oddtide.domain.errors import NotFoundError
 
 __all__ = ["GROUPS", "PROJECTIONS", "Content", "Fact", "Projection", "Store", "find"]
 
-PROJECTIONS: tuple[Projection, ...] = (AlertsProjection(),)
+PROJECTIONS: tuple[Projection, ...] = (
+    DetectionsProjection(),
+    AlertsProjection(),
+    QualityProjection(),
+    DriftProjection(),
+    FeedbackProjection(),
+    WorkersProjection(),
+    LedgerProjection(),
+    ModelsProjection(),
+)
 
 #: The names that ``fold`` and ``positions`` take.
 GROUPS: tuple[str, ...] = tuple(dict.fromkeys(projection.group for projection in PROJECTIONS))

@@ -122,8 +122,9 @@ def _build_health() -> None:
     op.create_table(
         "workers",
         _key("key"), _label("worker"), _whole("started_ns", nullable=True), _label("started", nullable=True),
-        _whole("beat_ns", nullable=True), _label("beat", nullable=True), _whole("stopped_ns", nullable=True),
-        _label("stopped", nullable=True), _whole("lost_beat_ns", nullable=True), _label("lost", nullable=True),
+        _whole("beat_ns", nullable=True), _label("beat", nullable=True), _whole("seen_ns", nullable=True),
+        _whole("stopped_ns", nullable=True), _label("stopped", nullable=True), _whole("lost_ns", nullable=True),
+        _label("lost", nullable=True),
     )  # fmt: skip
     op.create_table(
         "degraded",
