@@ -30,13 +30,14 @@ def train(
     """Fit ``algorithm`` (``IForest`` or ``pyod:IForest``) to ``values`` (n, d), NaN where a feature is missing.
 
     Every fourth row (at most 1,000, evenly spread) is held out: it is not fitted to, and its score tells how ordinary
-    rows that the model has not seen score (split conformal prediction, Papadopoulos et al. 2002). By the rows fitted to,
-    a detector that fits closely (KPCA, LOF) would find every new row strange.
+    rows that the model has not seen score (split conformal prediction, Papadopoulos et al. 2002). Measured by the rows
+    fitted to, a detector that fits closely (KPCA, LOF) would find every new row strange.
 
     Returns the artifact's bytes, library versions and metrics: ``rows`` (fitted to), ``held_out``, ``missing`` (share
-    of values), ``contamination`` (PyOD's parameter), quantiles of the held-out scores. Missing values become the feature's
-    median, features are brought to mean 0 and variance 1. The same rows and parameters give the same model where PyOD
-    takes a ``random_state``.
+    of values), ``contamination`` (PyOD's parameter), quantiles of the held-out scores. Missing values become the
+    feature's median, features are brought to mean 0 and variance 1. The same rows and parameters give the same model
+    where PyOD takes a ``random_state``.
+
     Raises ``UsageError`` for rows that it cannot be fitted to, and what :func:`~.catalogue.construct` raises.
     """
     name = algorithm.removeprefix("pyod:")

@@ -105,13 +105,14 @@ class RiverDetector:
     def load(self, state: DetectorState) -> None:
         """Replace the state by a saved one. Unpickles: hand in only what was checked against its signature."""
         seen, moments = array_of(state, "seen", self._seen), array_of(state, "moments", self._moments)
-        raw = state.get("models")
-        models = pickle.loads(raw) if isinstance(raw, bytes) else None
+        try:
+            models = pickle.loads(state["models"])
+        except Exception as error:  # a pickle may raise anything
+            problem = f"The saved river models cannot be read: {type(error).__name__}: {error}."
+            raise StateMismatchError(problem, remedy="Start from an empty state.") from None
         if not isinstance(models, list) or len(models) != len(seen):
-            raise StateMismatchError(
-                f"The saved models are {type(models).__name__}, not a list of {len(seen)}.",
-                remedy="Start from an empty state.",
-            )
+            problem = f"The saved river models are {type(models).__name__}, not a list of {len(seen)}."
+            raise StateMismatchError(problem, remedy="Start from an empty state.")
         self._calibration.load(state)
         self._models, self._seen, self._moments = models, seen, moments
 

@@ -109,13 +109,14 @@ def blueprint(spec: DetectorSpec, features: tuple[str, ...]) -> Blueprint:
         parameters.setdefault("seed", 1)  # river's default is to draw one: no verdict could be repeated
     own = _PATIENCE.get(name, "")
     patience = parameters.get(own, signature[own].default) if own else 0
+    least = max(patience, _PATIENCE_DEFAULT) if isinstance(patience, int) else _PATIENCE_DEFAULT
     supervised = "y" in inspect.signature(classes[name].score_one).parameters
     plan = Blueprint(
         name=name,
         parameters=parameters,
         scaling=_choice(spec, "scaling", _SCALING.get(name, "none"), ("minmax", "none", "standard")),
         target=features.index(_choice(spec, "target", features[0], features)) if supervised else None,
-        warm_up=_whole(spec, "warm_up", max(patience, _PATIENCE_DEFAULT) if isinstance(patience, int) else _PATIENCE_DEFAULT, 1),
+        warm_up=_whole(spec, "warm_up", least, 1),
         calibration=_whole(spec, "calibration", 256, 64),
     )
     _try(spec, plan)

@@ -1,0 +1,339 @@
+"""The laws of ``ports.Detector``, for every implementation there is.
+
+Built-in detectors join through the registry, river's through ``available()``, of PyOD's a few of each sort (batch-mates
+matter, distances, trees, projections). Whoever needs other parameters to mature quickly has a line in ``QUICK``;
+whoever has none is tested with its defaults.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import pickle
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from oddtide.adapters.pyod import build as build_pyod
+from oddtide.adapters.pyod import train
+from oddtide.adapters.river.detectors import build as build_river
+from oddtide.adapters.river.models import available as river_models
+from oddtide.domain.detection import Adoptable, Detector, DetectorSpec, Rows, Scores, build_detector, known_detectors
+from oddtide.domain.errors import OddtideError, UsageError
+from oddtide.domain.readings import FloatArray
+
+FEATURES = ("flow", "pressure")
+FAMILIES = {"river": build_river, "pyod": build_pyod}
+QUICK: dict[str, dict[str, object]] = {
+    "ewma": {"warm_up": 8},
+    "half_space_trees": {"window": 16, "height": 4, "trees": 4, "calibration": 64},
+    "river:GaussianScorer": {"warm_up": 10, "grace_period": 10, "calibration": 64},
+    "river:HalfSpaceTrees": {"warm_up": 16, "window_size": 16, "n_trees": 3, "height": 4, "calibration": 64},
+    "river:LODA": {"warm_up": 10, "n_random_cuts": 5, "calibration": 64},
+    "river:LocalOutlierFactor": {"warm_up": 15, "n_neighbors": 4, "calibration": 64},
+}
+BATCH = ("ECOD", "COPOD", "IForest", "HBOS", "KNN", "LOF", "PCA", "GMM")
+KINDS = [*known_detectors(), *(f"river:{name}" for name in river_models()), *(f"pyod:{name}" for name in BATCH)]
+
+
+@functools.cache
+def artifact(name: str) -> bytes:
+    values = np.random.default_rng(3).normal(size=(80, len(FEATURES)))
+    values[5, 0] = np.nan
+    parameters = {"n_estimators": 10} if name == "IForest" else {}
+    return train(name, parameters, values, FEATURES)[0]
+
+
+def make(kind: str) -> Detector:
+    detector = build_detector(DetectorSpec(kind, QUICK.get(kind, {})), FEATURES, families=FAMILIES)
+    if isinstance(detector, Adoptable):
+        detector.adopt(artifact(kind.partition(":")[2]), "1")
+    return detector
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def as_rows(slots: object, values: FloatArray) -> Rows:
+    numbers = np.asarray(slots, dtype=np.int64)
+    return Rows(numbers, np.arange(len(numbers), dtype=np.int64) * 1_000_000_000, values)
+
+
+def series(detector: Detector, *, slots: int = 2, extra: int = 24, seed: int = 0) -> Rows:
+    """Interleaved series, long enough to mature, with spikes, a level shift and holes."""
+    rng = np.random.default_rng(seed)
+    per_slot = detector.warm_up + extra
+    n = slots * per_slot
+    values = rng.normal(size=(n, len(FEATURES))) + 10.0
+    values[rng.random(n) < 0.03] += 8.0
+    values[3 * n // 4 :, 0] += 5.0
+    values[rng.random(values.shape) < 0.05] = np.nan
+    values[n // 2] = np.nan
+    return as_rows(rng.permutation(np.repeat(np.arange(slots), per_slot)), values)
+
+
+def part(rows: Rows, where: slice | NDArray[np.bool_]) -> Rows:
+    return Rows(rows.slots[where], rows.times[where], rows.values[where])
+
+
+def grown(kind: str, slots: int = 2) -> Detector:
+    detector = make(kind)
+    detector.grow(slots)
+    return detector
+
+
+def columns(scores: Scores) -> Iterator[tuple[str, FloatArray]]:
+    for name in ("score", "p_value", "contributions", "seen", "expected", "lower", "upper"):
+        column = getattr(scores, name)
+        if column is not None:
+            yield name, column
+
+
+def assert_same(one: Scores, other: Scores) -> None:
+    """Equal to the bit."""
+    left, right = dict(columns(one)), dict(columns(other))
+    assert left.keys() == right.keys()
+    for name, column in left.items():
+        np.testing.assert_array_equal(column, right[name], err_msg=name)
+
+
+def joined(parts: list[Scores]) -> Scores:
+    names = dict(columns(parts[0]))
+    return Scores(**{name: np.concatenate([getattr(each, name) for each in parts]) for name in names})
+
+
+def in_cuts(detector: Detector, rows: Rows, cuts: list[int]) -> Scores:
+    edges = [0, *sorted(cuts), len(rows)]
+    return joined([detector.advance(part(rows, slice(a, b))) for a, b in itertools.pairwise(edges)])
+
+
+def one_by_one(detector: Detector, rows: Rows) -> Scores:
+    parts = []
+    for i in range(len(rows)):
+        row = part(rows, slice(i, i + 1))
+        parts.append(detector.score(row))
+        detector.learn(row)
+    return joined(parts)
+
+
+def test_it_is_a_detector(kind: str) -> None:
+    detector = make(kind)
+    assert isinstance(detector, Detector)
+    assert detector.warm_up >= 1
+    assert detector.version.startswith(f"{kind}/")
+    assert detector.version == make(kind).version
+
+
+def test_advance_is_score_then_learn_row_by_row(kind: str) -> None:
+    rows = series(grown(kind))
+    assert_same(grown(kind).advance(rows), one_by_one(grown(kind), rows))
+
+
+def test_batches_never_matter(kind: str) -> None:
+    rows = series(grown(kind), seed=1)
+    whole = grown(kind).advance(rows)
+    rng = np.random.default_rng(2)
+    for _ in range(2):
+        cuts = rng.integers(0, len(rows), size=7).tolist()
+        assert_same(whole, in_cuts(grown(kind), rows, cuts))
+
+
+def test_scoring_changes_nothing(kind: str) -> None:
+    detector, undisturbed = grown(kind), grown(kind)
+    rows = series(detector, seed=3)
+    past, future = part(rows, slice(0, len(rows) - 20)), part(rows, slice(len(rows) - 20, len(rows)))
+    detector.advance(past)
+    undisturbed.advance(past)
+    assert_same(detector.score(rows), detector.score(rows))
+    assert_same(detector.advance(future), undisturbed.advance(future))
+
+
+def test_the_future_never_matters(kind: str) -> None:
+    rows = series(grown(kind), seed=4)
+    half = len(rows) - 15
+    values = rows.values.copy()
+    values[half:] = values[half:] * -3.0 + 7.0
+    known = grown(kind).advance(part(rows, slice(0, half)))
+    other = grown(kind).advance(Rows(rows.slots, rows.times, values))
+    for name, column in columns(known):
+        np.testing.assert_array_equal(column, getattr(other, name)[:half], err_msg=name)
+
+
+def test_a_saved_state_has_the_same_future(kind: str) -> None:
+    detector = grown(kind)
+    rows = series(detector, seed=5)
+    half = len(rows) - 30
+    detector.advance(part(rows, slice(0, half)))
+    state = pickle.loads(pickle.dumps(detector.save()))
+    assert all(isinstance(value, np.ndarray | bytes) for value in state.values())
+    woken = make(kind)
+    woken.load(state)
+    future = part(rows, slice(half, len(rows)))
+    assert_same(detector.advance(future), woken.advance(future))
+
+
+def test_a_saved_state_shares_no_memory(kind: str) -> None:
+    detector, undisturbed = grown(kind), grown(kind)
+    rows = series(detector, seed=6)
+    half = len(rows) - 20
+    for each in (detector, undisturbed):
+        each.advance(part(rows, slice(0, half)))
+    state = detector.save()
+    frozen = pickle.dumps(state)
+    future = part(rows, slice(half, len(rows)))
+    loaded = make(kind)
+    loaded.load(state)
+    loaded.advance(future)
+    assert pickle.dumps(state) == frozen
+    for value in state.values():
+        if isinstance(value, np.ndarray):
+            value[...] = 7
+    assert_same(detector.advance(future), undisturbed.advance(future))
+
+
+def test_a_forgotten_series_is_one_never_seen(kind: str) -> None:
+    detector = grown(kind, 3)
+    rows = series(detector, slots=3, seed=7)
+    detector.advance(rows)
+    detector.forget(1)
+    again = series(detector, slots=1, seed=8)
+    again = as_rows(np.ones(len(again)), again.values)
+    assert_same(detector.advance(again), grown(kind, 3).advance(again))
+
+
+def test_series_are_independent(kind: str) -> None:
+    rows = series(grown(kind), seed=9)
+    together = grown(kind).advance(rows)
+    for slot in (0, 1):
+        mine = rows.slots == slot
+        alone = grown(kind, 6).advance(as_rows(np.full(mine.sum(), 5), rows.values[mine]))
+        for name, column in columns(alone):
+            np.testing.assert_array_equal(column, getattr(together, name)[mine], err_msg=name)
+
+
+def test_growing_keeps_what_was_learnt(kind: str) -> None:
+    rows = series(grown(kind), seed=10)
+    half = len(rows) // 2
+    growing = grown(kind)
+    growing.advance(part(rows, slice(0, half)))
+    growing.grow(1)
+    growing.grow(40)
+    other = grown(kind)
+    other.advance(part(rows, slice(0, half)))
+    assert_same(growing.advance(part(rows, slice(half, None))), other.advance(part(rows, slice(half, None))))
+    fresh = as_rows([39, 39], rows.values[:2])
+    assert_same(growing.advance(fresh), grown(kind, 40).advance(fresh))
+
+
+def assert_sound(detector: Detector, rows: Rows, scores: Scores) -> None:
+    assert scores.score.shape == scores.p_value.shape == scores.seen.shape == (len(rows),)
+    assert scores.contributions.shape == rows.values.shape
+    assert np.isfinite(scores.score).all()
+    assert (scores.score >= 0).all()
+    assert ((scores.p_value > 0) & (scores.p_value <= 1)).all()
+    assert np.isfinite(scores.contributions).all()
+    assert (scores.contributions >= 0).all()
+    np.testing.assert_allclose(scores.contributions.sum(axis=1), scores.score, rtol=1e-9, atol=1e-300)
+    immature = scores.seen < detector.warm_up
+    assert (scores.score[immature] == 0).all()
+    assert (scores.p_value[immature] == 1).all()
+    for column in (scores.expected, scores.lower, scores.upper):
+        assert column is None or not np.isinf(column).any()
+    if scores.expected is not None and scores.lower is not None and scores.upper is not None:
+        said = ~np.isnan(scores.lower)
+        assert (scores.lower <= scores.expected)[said].all()
+        assert (scores.expected <= scores.upper)[said].all()
+
+
+def test_scores_are_sound(kind: str) -> None:
+    detector = grown(kind)
+    rows = series(detector, seed=11)
+    scores = detector.advance(rows)
+    assert_sound(detector, rows, scores)
+    missing = np.isnan(rows.values)
+    assert (scores.contributions[missing] == 0).all()
+    assert (scores.score[missing.all(axis=1)] == 0).all()
+    assert (scores.p_value[missing.all(axis=1)] == 1).all()
+    assert (scores.score > 0).any()
+
+
+def test_readings_are_counted(kind: str) -> None:
+    detector = grown(kind)
+    rows = series(detector, seed=12)
+    seen = detector.advance(rows).seen
+    if isinstance(detector, Adoptable):
+        assert (seen == seen[0]).all()
+    else:
+        for slot in (0, 1):
+            np.testing.assert_array_equal(seen[rows.slots == slot], np.arange((rows.slots == slot).sum()))
+
+
+def test_constant_series_stay_finite(kind: str) -> None:
+    for level in (0.0, 5.0, -1e12):
+        detector = grown(kind)
+        values = np.full((detector.warm_up + 12, len(FEATURES)), level)
+        values[-6, 0] += 1.0 + abs(level) / 10
+        rows = as_rows(np.zeros(len(values)), values)
+        assert_sound(detector, rows, detector.advance(rows))
+
+
+@pytest.mark.parametrize("extremes", [[1e300, -1e300, 1.7e308, -1.7e308], [5e-324, 0.0, -1e-310, 1e300]])
+def test_huge_and_tiny_magnitudes_stay_finite(kind: str, extremes: list[float]) -> None:
+    detector = grown(kind)
+    values = np.random.default_rng(13).choice(extremes, size=(detector.warm_up + 12, len(FEATURES)))
+    rows = as_rows(np.zeros(len(values)), values)
+    assert_sound(detector, rows, detector.advance(rows))
+    calm = as_rows(np.zeros(len(values)), np.random.default_rng(14).normal(size=values.shape))
+    assert_sound(detector, calm, detector.advance(calm))
+
+
+def test_no_rows_are_no_trouble(kind: str) -> None:
+    detector = grown(kind)
+    nothing = as_rows([], np.empty((0, len(FEATURES))))
+    assert len(detector.advance(nothing).score) == len(detector.score(nothing).score) == 0
+    detector.learn(nothing)
+
+
+def test_rows_that_do_not_fit_are_refused(kind: str) -> None:
+    detector = grown(kind)
+    for wrong in (as_rows([2], np.zeros((1, 2))), as_rows([-1], np.zeros((1, 2))), as_rows([0], np.zeros((1, 3)))):
+        with pytest.raises(UsageError):
+            detector.score(wrong)
+
+
+def test_a_state_of_something_else_is_refused(kind: str) -> None:
+    detector = grown(kind)
+    rows = series(detector, seed=15)
+    detector.advance(rows)
+    before = detector.score(rows)
+    state = detector.save()
+    for name in set(state) - {"slots", "version"}:
+        value = state[name]
+        spoilt = {**state, name: b"spoilt" if isinstance(value, bytes) else value[..., None]}
+        with pytest.raises(OddtideError):
+            detector.load(spoilt)
+    assert_same(before, detector.score(rows))
+
+
+def test_memory_is_bounded(kind: str) -> None:
+    detector = grown(kind)
+    sizes: list[int] = []
+    for seed in (16, 17):
+        detector.advance(series(detector, seed=seed))
+        sizes.append(sum(value.nbytes for value in detector.save().values() if isinstance(value, np.ndarray)))
+    assert sizes[0] == sizes[1]
+
+
+def test_the_seed_decides() -> None:
+    quick = QUICK["half_space_trees"]
+    results: list[FloatArray] = []
+    for seed in (1, 1, 2):
+        detector = build_detector(DetectorSpec("half_space_trees", {**quick, "seed": seed}), FEATURES, families={})
+        detector.grow(2)
+        results.append(detector.advance(series(detector, seed=18)).score)
+    np.testing.assert_array_equal(results[0], results[1])
+    assert (results[0] != results[2]).any()
