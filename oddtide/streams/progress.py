@@ -80,6 +80,13 @@ class ProgressBoard:
             held.end = held.end if end is None else end
             held.series = held.series if series is None else series
 
+    def extent(self, topic: str, partition: int, end: int) -> None:
+        """A held partition goes on to ``end``; nothing else changes."""
+        with self._lock:
+            held = self._held.get((topic, partition))
+            if held is not None:
+                held.end = max(end, held.end)
+
     def drop(self, topic: str, partition: int) -> None:
         """A partition is no longer held; its stream's counters stay."""
         with self._lock:
@@ -114,7 +121,7 @@ class ProgressBoard:
 
 
 def _health(topic: str, partition: int, held: _Held) -> PartitionHealth:
-    known = held.end != _UNKNOWN and held.position != _UNKNOWN
+    known = _UNKNOWN not in (held.end, held.position)
     return PartitionHealth(
         topic=topic,
         partition=partition,

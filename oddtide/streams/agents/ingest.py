@@ -38,6 +38,7 @@ __all__ = ["build"]
 
 ROLE = "ingest"
 _RETRY_S = 1.0
+_ENDS_EVERY_S = 1.0
 
 _log = structlog.get_logger(__name__)
 
@@ -61,6 +62,13 @@ class _Partitions:
         self._tasks: set[asyncio.Task[None]] = set()
         self._board = ChampionBoard(context.broker, context.catalogue.name("models"), Champions(parts.plans))
         self._board_ready = False
+
+    async def show_ends(self) -> None:
+        """Note how far the partitions go, also those that nothing comes out of at the moment."""
+        for tp, held in self._held.items():
+            end = self._app.consumer.highwater(tp)
+            if end and not held.owner.dead:
+                self._context.progress.extent(tp.topic, tp.partition, int(end))
 
     def assigned(self) -> set[TP]:
         """The readings partitions that the group gave us."""
@@ -90,7 +98,7 @@ class _Partitions:
             except StateMismatchError as error:
                 await self._give_up(error)
                 return
-            except Exception as error:  # noqa: BLE001 - Kafka may be away for a while: keep trying, say so
+            except Exception as error:
                 _log.warning("cannot take partitions yet", reason=_text(error))
                 self._context.progress.role(ROLE, "degraded", _text(error))
                 await asyncio.sleep(_RETRY_S)
@@ -217,7 +225,7 @@ class _Partitions:
             except StateMismatchError as error:
                 await self._give_up(error)
                 return
-            except Exception as error:  # noqa: BLE001 - Kafka may be away for a while: keep trying, say so
+            except Exception as error:
                 _log.warning("cannot take partition back yet", partition=tp.partition, reason=_text(error))
                 await asyncio.sleep(_RETRY_S)
 
@@ -238,6 +246,7 @@ def build(context: WorkerContext, parts: WorkerParts) -> BatchApp:
     app.on_rebalance_complete.connect(partitions.on_rebalance_complete)
     app.on_partitions_revoked.connect(partitions.on_partitions_revoked)
     app.on_before_shutdown.connect(partitions.on_before_shutdown)
+    app.timer(_ENDS_EVERY_S)(partitions.show_ends)
     batch_agent(app, [plan.topic for plan in parts.plans], partitions.handle, ROLE)
     return app
 
