@@ -14,9 +14,9 @@ _TAIL = 65_536
 def port_taken(port: int, *, kafka: bool) -> ConfigurationError:
     """Port in use, by a Kafka of somebody else or by another program."""
     owner = "another Kafka" if kafka else "another program"
-    remedy = "Choose another with kafka.embedded_port (0 picks a free one), or stop what uses it."
+    remedy = "Choose another with embedded.port, or stop what uses it."
     if kafka:
-        remedy = f'Use that one with kafka.bootstrap = "127.0.0.1:{port}", or choose another kafka.embedded_port.'
+        remedy = f'Use that one with kafka.bootstrap = "127.0.0.1:{port}", or choose another embedded.port.'
     return ConfigurationError(f"Port {port} is in use by {owner}.", remedy=remedy)
 
 
@@ -33,7 +33,7 @@ def explain(logs: Path, port: int) -> OddtideError:
     if "Could not reserve enough space" in text or "insufficient memory" in text or "OutOfMemoryError" in text:
         return DependencyError(
             "The embedded Kafka stopped: there is not enough memory for Java.",
-            remedy="Free memory, or lower kafka.embedded_heap_mib.",
+            remedy="Free memory, or lower embedded.heap_mib.",
         )
     if "UnsupportedClassVersionError" in text:
         return DependencyError(

@@ -22,7 +22,7 @@ from oddtide.domain.errors import (
 if TYPE_CHECKING:
     from kafka.net.compat import KafkaNetClient
 
-__all__ = ["KafkaConnection", "connect", "explained"]
+__all__ = ["KafkaConnection", "connect", "explain", "explained", "too_large", "unreachable"]
 
 Client = TypeVar("Client")
 
@@ -84,7 +84,8 @@ class KafkaConnection:
         mechanism = self.sasl_mechanism or "PLAIN"
         if mechanism not in _MECHANISMS:
             raise ConfigurationError(
-                f"kafka.sasl_mechanism = {mechanism!r} is not supported.", remedy=f"Use one of {', '.join(_MECHANISMS)}."
+                f"kafka.sasl_mechanism = {mechanism!r} is not supported.",
+                remedy=f"Use one of {', '.join(_MECHANISMS)}.",
             )
         if not self.sasl_username or self.sasl_password is None:
             raise ConfigurationError(
@@ -145,11 +146,10 @@ def explain(error: Exception, connection: KafkaConnection, subject: str = "") ->
             f"There is no topic {subject!r} on {connection.bootstrap}.",
             remedy="`oddtide topics list` shows those there are, `oddtide topics create` makes ours.",
         )
+    if isinstance(error, errors.GroupIdNotFoundError):
+        return NotFoundError(f"There is no consumer group {subject!r} on {connection.bootstrap}.")
     if isinstance(error, (errors.MessageSizeTooLargeError, errors.RecordListTooLargeError)):
-        return UsageError(
-            f"A record for the topic {subject!r} is larger than it takes.",
-            remedy="Send less in one record, or raise the topic's max.message.bytes.",
-        )
+        return too_large(subject)
     if isinstance(error, (errors.SaslAuthenticationFailedError, errors.AuthorizationError)):
         return DependencyError(
             f"Kafka at {connection.bootstrap} refused us: {_text(error)}.",
@@ -158,6 +158,15 @@ def explain(error: Exception, connection: KafkaConnection, subject: str = "") ->
     if isinstance(error, _unreachable()):
         return unreachable(connection)
     return DependencyError(f"Kafka at {connection.bootstrap} answered: {_text(error)}.", remedy=_about(subject))
+
+
+def too_large(topic: str, size: int = 0, limit: int = 0) -> UsageError:
+    """A record that the topic does not take."""
+    sizes = f" It has {size} bytes, the topic takes {limit}." if size else ""
+    return UsageError(
+        f"A record for the topic {topic!r} is too large.{sizes}",
+        remedy="Send less in one record, or raise the topic's max.message.bytes.",
+    )
 
 
 def unreachable(connection: KafkaConnection) -> BrokerUnreachableError:
