@@ -35,6 +35,9 @@ class Message:
     metadata: Buffer
     body: Buffer | None
 
+class IpcWriteOptions:
+    def __init__(self, *, compression: str | None = ...) -> None: ...
+
 class MessageReader:
     @staticmethod
     def open_stream(source: bytes | Buffer | BufferReader) -> MessageReader: ...

@@ -187,13 +187,16 @@ def _is_time(kind: pa.DataType) -> bool:
 
 
 def _is_labels(kind: pa.DataType) -> bool:
+    """No dictionaries here: one long text used in every row would be copied for each."""
     import pyarrow as pa
 
     if pa.types.is_map(kind):
-        return _is_text(kind.key_type) and _is_text(kind.item_type)
-    if pa.types.is_struct(kind):
-        return all(_is_text(kind.field(place).type) for place in range(kind.num_fields))
-    return bool(pa.types.is_null(kind))
+        parts = [kind.key_type, kind.item_type]
+    elif pa.types.is_struct(kind):
+        parts = [kind.field(place).type for place in range(kind.num_fields)]
+    else:
+        return bool(pa.types.is_null(kind))
+    return all(_is_text(part) and not pa.types.is_dictionary(part) for part in parts)
 
 
 def _together(batches: Sequence[pa.RecordBatch], name: str, read: Callable[[Any], list[object]]) -> list[object]:

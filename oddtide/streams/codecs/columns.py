@@ -19,7 +19,15 @@ from oddtide.domain.errors import DecodeError
 from oddtide.domain.quality.reasons import Reason
 from oddtide.domain.readings import FloatArray, IntArray
 from oddtide.streams.codecs.blocks import Block, RowRefusal
-from oddtide.streams.codecs.json_reading import FIELDS, Origin, Rules, read_labels, read_one, read_series
+from oddtide.streams.codecs.json_reading import (
+    Origin,
+    Rules,
+    check_fields,
+    given_features,
+    read_labels,
+    read_one,
+    read_series,
+)
 from oddtide.streams.codecs.refusing import refusal, show
 from oddtide.streams.codecs.times import Nanoseconds, nanoseconds
 
@@ -46,66 +54,52 @@ class Columns:
     absent: Mapping[str, BoolArray]
 
 
-def is_batch(document: object) -> bool:
-    """Whether a JSON document is meant as columns: any of its columns is a list."""
+def is_batch(document: object, rules: Rules) -> bool:
+    """Whether a JSON document is meant as columns: its time, its value or a declared feature is a list."""
     if not isinstance(document, dict):
         return False
     features = document.get("features")
-    cells = list(features.values()) if isinstance(features, dict) else []
-    return any(isinstance(document.get(name), list) for name in ("series", "time", "value")) or any(
-        isinstance(cell, list) for cell in cells
-    )
+    cells = [features.get(name) for name in rules.names] if isinstance(features, dict) else []
+    if rules.value in rules.names:
+        cells.append(document.get("value"))
+    return any(isinstance(cell, list) for cell in (document.get("time"), *cells))
 
 
 def read_batch(document: object, origin: Origin, rules: Rules, position: int) -> tuple[Block, list[RowRefusal]]:
     """A batch in JSON columns. Raises ``DecodeError`` where the record as a whole is refused."""
-    assert isinstance(document, dict)  # is_batch said so
-    if rules.strict and not document.keys() <= FIELDS:
-        unknown = next(name for name in document if name not in FIELDS)
-        raise refusal(Reason.UNKNOWN_FIELD, f"field {show(unknown)} is none of {', '.join(sorted(FIELDS))}")
-    features = _features(document, rules)
-    if rules.strict and not features.keys() <= set(rules.names):
-        unknown = next(name for name in features if name not in rules.names)
-        raise refusal(Reason.UNKNOWN_FIELD, f"feature {show(unknown)} is not in the contract")
-    used = {name: column for name, column in features.items() if name in rules.names}
-    rows = _length({"series": document.get("series"), "time": document.get("time"), **_named(features)},
-                   document.get("labels"))  # fmt: skip
-    times = document.get("time")
+    fields = check_fields(document, rules)
+    features = _features(given_features(fields.get("value"), fields.get("features"), rules), rules)
+    series, times, labels = fields.get("series"), fields.get("time"), fields.get("labels")
+    if times is not None and not isinstance(times, list):
+        raise refusal(Reason.UNEQUAL_COLUMNS, f"time is {show(times)}, not a list")
+    named = {f"feature {show(name)}": column for name, column in features.items()}
+    rows = _length({"series": series, "time": times, "labels": labels, **named})
     columns = Columns(
         rows=rows,
-        series=document.get("series"),
+        series=series,
         times=[None] * rows if times is None else times,
-        features=used,
-        labels=document.get("labels"),
+        features=features,
+        labels=labels,
         absent={},
     )
     return read_columns(columns, origin, rules, position)
 
 
-def _named(features: Mapping[str, object]) -> dict[str, object]:
-    return {f"feature {show(name)}": column for name, column in features.items()}
-
-
-def _features(document: Mapping[str, object], rules: Rules) -> Mapping[str, list[object]]:
-    value, features = document.get("value"), document.get("features")
-    if features is None:
-        features = {} if value is None else {rules.value: value}
-    elif value is not None:
-        raise refusal(Reason.INVALID_FEATURES, "both value and features are given; send one of them")
-    if not isinstance(features, dict):
-        raise refusal(Reason.INVALID_FEATURES, f"features is {show(features)}; it must be an object")
-    for name, column in features.items():
-        if not isinstance(column, list):
+def _features(given: Mapping[str, object], rules: Rules) -> dict[str, list[object]]:
+    """The declared features' columns; null is an absent column."""
+    features = {}
+    for name in rules.names:
+        column = given.get(name)
+        if isinstance(column, list):
+            features[name] = column
+        elif column is not None:
             raise refusal(Reason.UNEQUAL_COLUMNS, f"feature {show(name)} is {show(column)}, not a list")
     return features
 
 
-def _length(columns: Mapping[str, object], labels: object) -> int:
+def _length(columns: Mapping[str, object]) -> int:
     """The one length of all lists. Raises ``DecodeError``."""
-    time = columns["time"]
-    if time is not None and not isinstance(time, list):
-        raise refusal(Reason.UNEQUAL_COLUMNS, f"time is {show(time)}, not a list")
-    lengths = {name: len(column) for name, column in {**columns, "labels": labels}.items() if isinstance(column, list)}
+    lengths = {name: len(column) for name, column in columns.items() if isinstance(column, list)}
     if len(set(lengths.values())) > 1:
         pairs = ", ".join(f"{name} {length}" for name, length in list(lengths.items())[:5])
         raise refusal(Reason.UNEQUAL_COLUMNS, f"columns of unequal length: {pairs}")

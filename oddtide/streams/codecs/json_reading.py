@@ -22,7 +22,18 @@ from oddtide.domain.quality.reasons import Reason
 from oddtide.streams.codecs.refusing import refusal, show
 from oddtide.streams.codecs.times import parse_time
 
-__all__ = ["FIELDS", "Origin", "Row", "Rules", "parse_json", "read_labels", "read_one", "read_series"]
+__all__ = [
+    "FIELDS",
+    "Origin",
+    "Row",
+    "Rules",
+    "check_fields",
+    "given_features",
+    "parse_json",
+    "read_labels",
+    "read_one",
+    "read_series",
+]
 
 FIELDS: Final = frozenset({"series", "time", "value", "features", "labels", "id"})
 
@@ -104,17 +115,23 @@ def _byte_place(raw: bytes, character: int) -> int:
 def read_one(document: object, origin: Origin, rules: Rules) -> Row:
     """One reading from its JSON object. Raises ``DecodeError``; the first breach is the reason, in the order
     unknown fields, series, time, features, labels."""
+    fields = check_fields(document, rules)
+    return Row(
+        series=read_series(fields.get("series"), origin, rules),
+        time=_time(fields.get("time"), origin),
+        values=_values(fields.get("value"), fields.get("features"), rules),
+        labels=read_labels(fields.get("labels"), rules),
+    )
+
+
+def check_fields(document: object, rules: Rules) -> Mapping[str, object]:
+    """The document as an object whose fields the contract takes. Raises ``DecodeError``."""
     if not isinstance(document, dict):
         raise refusal(Reason.NOT_AN_OBJECT, f"a reading is an object, this is {show(document)}")
     if rules.strict and not document.keys() <= FIELDS:
         unknown = next(name for name in document if name not in FIELDS)
         raise refusal(Reason.UNKNOWN_FIELD, f"field {show(unknown)} is none of {', '.join(sorted(FIELDS))}")
-    return Row(
-        series=read_series(document.get("series"), origin, rules),
-        time=_time(document.get("time"), origin),
-        values=_values(document.get("value"), document.get("features"), rules),
-        labels=read_labels(document.get("labels"), rules),
-    )
+    return document
 
 
 def read_series(series: object, origin: Origin, rules: Rules) -> str:
@@ -123,20 +140,31 @@ def read_series(series: object, origin: Origin, rules: Rules) -> str:
     if name is None:
         name = origin.subject or None
     if name is None and origin.key:
-        try:
-            name = origin.key.decode()
-        except UnicodeDecodeError:
-            raise refusal(Reason.INVALID_SERIES, f"key {show(bytes(origin.key))} is not UTF-8") from None
+        name = _key(origin.key, rules)
     if name is None:
         raise refusal(Reason.MISSING_SERIES, "no field series and no key; name the series in either")
     if not isinstance(name, str):
         raise refusal(Reason.INVALID_SERIES, f"series is {show(name)}; it must be a text")
+    # The length first: a batch may name one huge text in every row, and each look at it would cost.
+    if len(name) > rules.max_series_bytes or len(name.encode()) > rules.max_series_bytes:
+        raise refusal(
+            Reason.SERIES_TOO_LONG,
+            f"series has {len(name)} characters; the contract allows {rules.max_series_bytes} bytes",
+        )
     if not name or _CONTROL.search(name):
         raise refusal(Reason.INVALID_SERIES, f"series {show(name)} is empty or has control characters")
-    size = len(name.encode())
-    if size > rules.max_series_bytes:
-        raise refusal(Reason.SERIES_TOO_LONG, f"series has {size} bytes; the contract allows {rules.max_series_bytes}")
     return name
+
+
+def _key(key: bytes, rules: Rules) -> str:
+    if len(key) > rules.max_series_bytes:
+        raise refusal(
+            Reason.SERIES_TOO_LONG, f"the key has {len(key)} bytes; the contract allows {rules.max_series_bytes}"
+        )
+    try:
+        return bytes(key).decode()
+    except UnicodeDecodeError:
+        raise refusal(Reason.INVALID_SERIES, f"key {show(bytes(key))} is not UTF-8") from None
 
 
 def _time(time: object, origin: Origin) -> int:
@@ -148,10 +176,7 @@ def _time(time: object, origin: Origin) -> int:
 
 
 def _values(value: object, features: object, rules: Rules) -> tuple[float, ...]:
-    given = _given(value, features, rules)
-    if rules.strict and not given.keys() <= set(rules.names):
-        unknown = next(name for name in given if name not in rules.names)
-        raise refusal(Reason.UNKNOWN_FIELD, f"feature {show(unknown)} is not in the contract")
+    given = given_features(value, features, rules)
     numbers = tuple(
         _number(name, given.get(name), required) for name, required in zip(rules.names, rules.required, strict=True)
     )
@@ -160,13 +185,17 @@ def _values(value: object, features: object, rules: Rules) -> tuple[float, ...]:
     return numbers
 
 
-def _given(value: object, features: object, rules: Rules) -> Mapping[str, object]:
+def given_features(value: object, features: object, rules: Rules) -> Mapping[str, object]:
+    """What is given of features, by name, from either field. Raises ``DecodeError``."""
     if features is None:
-        return {} if value is None else {rules.value: value}
-    if value is not None:
+        features = {} if value is None else {rules.value: value}
+    elif value is not None:
         raise refusal(Reason.INVALID_FEATURES, "both value and features are given; send one of them")
     if not isinstance(features, dict):
         raise refusal(Reason.INVALID_FEATURES, f"features is {show(features)}; it must be an object")
+    if rules.strict and not features.keys() <= set(rules.names):
+        unknown = next(name for name in features if name not in rules.names)
+        raise refusal(Reason.UNKNOWN_FIELD, f"feature {show(unknown)} is not in the contract")
     return features
 
 

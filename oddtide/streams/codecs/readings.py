@@ -50,7 +50,7 @@ class ReadingDecoder:
             record = records[position]
             try:
                 payload = open_record(record)
-                if payload.arrow is not None or is_batch(payload.document):
+                if payload.arrow is not None or is_batch(payload.document, self._rules):
                     block, refused = self._batch(payload, position)
                     blocks.append(block)
                     refusals += [Refusal(record.offset, *each) for each in refused]

@@ -1,0 +1,450 @@
+from __future__ import annotations
+
+import base64
+
+import numpy as np
+import orjson
+import pytest
+
+from oddtide.domain.quality.contract import Contract, FeatureRule
+from oddtide.domain.quality.reasons import Reason
+from oddtide.streams.codecs.columns import MAX_ROWS
+from oddtide.streams.codecs.decoded import WHOLE_RECORD, Decoded, Record, Refusal
+from oddtide.streams.codecs.readings import ReadingDecoder
+
+ONE = Contract()
+SEVERAL = Contract((FeatureRule("a"), FeatureRule("b", required=False)))
+OPTIONAL = Contract((FeatureRule("a", required=False), FeatureRule("b", required=False)))
+TIME = "2026-01-31T12:00:00Z"
+NS = 1_769_860_800 * 10**9
+CE = {"ce_specversion": "1.0", "ce_type": "oddtide.Reading", "ce_id": "1", "ce_source": "x"}
+
+
+def record(
+    value: object, *, key: bytes | None = None, headers: dict[str, str] | None = None, offset: int = 7
+) -> Record:
+    raw = value if value is None or isinstance(value, bytes) else orjson.dumps(value)
+    return Record(offset, 1_000, key, raw, [(name, text.encode()) for name, text in (headers or {}).items()])
+
+
+def decode(*records: Record, contract: Contract = ONE) -> Decoded:
+    return ReadingDecoder(contract).decode(records)
+
+
+def refused(value: object, *, contract: Contract = ONE, key: bytes | None = None, **headers: str) -> str:
+    """The reason why the whole of a record was refused."""
+    names = {name.replace("content_type", "content-type"): text for name, text in headers.items()}
+    decoded = decode(record(value, key=key, headers=names), contract=contract)
+    assert len(decoded.readings) == 0
+    (refusal,) = decoded.refusals
+    assert (refusal.offset, refusal.row) == (7, WHOLE_RECORD)
+    assert 0 < len(refusal.detail) < 300
+    assert type(refusal.reason) is str
+    assert refusal.reason in {reason.value for reason in Reason}
+    return refusal.reason
+
+
+def reading(**fields: object) -> dict[str, object]:
+    return {"series": "s", "time": TIME, "value": 1.5, **fields}
+
+
+# --- readings that are taken -----------------------------------------------------------------------------------------
+
+
+def test_a_bare_reading() -> None:
+    decoded = decode(record(reading(labels={"hall": "3"})))
+    readings = decoded.readings
+    assert list(readings.series) == ["s"]
+    assert readings.times.tolist() == [NS]
+    assert readings.values.tolist() == [[1.5]]
+    assert readings.offsets.tolist() == [7]
+    assert readings.rows.tolist() == [0]
+    assert readings.arrivals.tolist() == [10**9]
+    assert list(readings.labels) == [{"hall": "3"}]
+    assert (decoded.records, decoded.first, decoded.next, decoded.refusals) == (1, 7, 8, [])
+
+
+def test_features_by_name_missing_ones_as_nan() -> None:
+    decoded = decode(
+        record(reading(value=None, features={"b": 2, "a": 1})),
+        record(reading(value=None, features={"a": 3.5})),
+        record(reading(value=None, features={"a": 4, "b": None})),
+        contract=SEVERAL,
+    )
+    np.testing.assert_array_equal(decoded.readings.values, [[1, 2], [3.5, np.nan], [4, np.nan]])
+
+
+def test_value_names_the_only_feature_of_a_stream() -> None:
+    contract = Contract((FeatureRule("temperature"),))
+    decoded = decode(
+        record(reading()), record({"series": "s", "time": TIME, "features": {"temperature": 2}}), contract=contract
+    )
+    assert decoded.readings.values.tolist() == [[1.5], [2.0]]
+
+
+def test_the_series_falls_back_to_the_key() -> None:
+    decoded = decode(record({"time": TIME, "value": 1}, key="pümp".encode()), record(reading(series=None), key=b"k2"))
+    assert list(decoded.readings.series) == ["pümp", "k2"]
+
+
+def test_the_series_in_the_reading_goes_before_the_key() -> None:
+    assert list(decode(record(reading(), key=b"other")).readings.series) == ["s"]
+
+
+def test_of_duplicate_keys_the_last_wins() -> None:
+    decoded = decode(record(b'{"series":"a","series":"s","time":1,"time":1700000000,"value":1,"value":2}'))
+    assert list(decoded.readings.series) == ["s"]
+    assert decoded.readings.values.tolist() == [[2.0]]
+
+
+def test_an_id_is_ignored_and_so_are_headers_of_others() -> None:
+    decoded = decode(record(reading(id="x")), record(reading(), headers={"traceparent": "00-1"}))
+    assert len(decoded.readings) == 2
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "Application/JSON; charset=UTF-8", "text/plain",
+                                          "application/octet-stream", "application/vnd.acme+json"])  # fmt: skip
+def test_content_types_that_mean_or_allow_json(content_type: str) -> None:
+    assert len(decode(record(reading(), headers={"Content-Type": content_type})).readings) == 1
+
+
+def test_whole_numbers_beyond_64_bits_are_doubles() -> None:
+    decoded = decode(record(b'{"series":"s","time":1700000000,"value":18446744073709551616}'),
+                     record(b'{"series":"s","time":1700000000,"value":-9223372036854775809}'))  # fmt: skip
+    assert decoded.readings.values.tolist() == [[2.0**64], [-(2.0**63)]]
+
+
+def test_no_records_are_no_readings() -> None:
+    decoded = decode(contract=SEVERAL)
+    assert decoded.readings.values.shape == (0, 2)
+    assert (decoded.records, decoded.first, decoded.next) == (0, 0, 0)
+
+
+def test_a_timestamp_beyond_64_bits_of_nanoseconds_is_clamped() -> None:
+    records = [Record(0, stamp, b"s", orjson.dumps(reading())) for stamp in (2**63 - 1, -(2**63), -1)]
+    latest = (2**63 - 1) // 10**6 * 10**6
+    assert decode(*records).readings.arrivals.tolist() == [latest, -latest, -(10**6)]
+
+
+def test_undeclared_fields_may_be_ignored() -> None:
+    contract = Contract(unknown_fields="ignore")
+    decoded = decode(
+        record(reading(site="x")),
+        record({"series": "s", "time": TIME, "features": {"value": 2, "other": "x"}}),
+        record({"series": "s", "time": [1, 2], "features": {"value": [3, 4], "other": ["x"]}, "site": 1}),
+        record({"series": "s", "time": TIME, "features": {"value": 5, "trace": [1, 2, 3]}}),
+        contract=contract,
+    )
+    assert decoded.readings.values.tolist() == [[1.5], [2.0], [3.0], [4.0], [5.0]]
+    assert decoded.refusals == []
+
+
+# --- CloudEvents -----------------------------------------------------------------------------------------------------
+
+
+def test_a_binary_cloudevent_lends_series_and_time() -> None:
+    headers = {**CE, "ce_subject": "pump", "ce_time": TIME, "content-type": "application/json"}
+    decoded = decode(record({"value": 1}, key=b"k", headers=headers))
+    assert list(decoded.readings.series) == ["pump"]
+    assert decoded.readings.times.tolist() == [NS]
+
+
+def test_the_reading_goes_before_its_cloudevent() -> None:
+    headers = {**CE, "ce_subject": "pump", "ce_time": "2020-01-01T00:00:00Z"}
+    decoded = decode(record(reading(), headers=headers))
+    assert list(decoded.readings.series) == ["s"]
+    assert decoded.readings.times.tolist() == [NS]
+
+
+def structured(**fields: object) -> dict[str, object]:
+    return {"specversion": "1.0", "type": "oddtide.Reading", "id": "1", "source": "x", **fields}
+
+
+@pytest.mark.parametrize("headers", [{}, {"content-type": "application/cloudevents+json; charset=utf-8"}])
+def test_a_structured_cloudevent(headers: dict[str, str]) -> None:
+    event = structured(subject="pump", time=TIME, data={"value": 1}, datacontenttype="application/json")
+    decoded = decode(record(event, headers=headers), record(structured(data=reading()), headers=headers))
+    assert list(decoded.readings.series) == ["pump", "s"]
+    assert decoded.readings.times.tolist() == [NS, NS]
+
+
+def test_structured_data_in_base64() -> None:
+    event = structured(data_base64=base64.b64encode(orjson.dumps(reading())).decode())
+    assert len(decode(record(event)).readings) == 1
+
+
+def test_a_cloudevent_may_carry_a_batch() -> None:
+    batch = {"time": [1_700_000_000, None], "value": [1, 2]}
+    decoded = decode(record(batch, headers={**CE, "ce_type": "oddtide.Readings", "ce_time": TIME, "ce_subject": "p"}))
+    assert list(decoded.readings.series) == ["p", "p"]
+    assert decoded.readings.times.tolist() == [1_700_000_000 * 10**9, NS]
+
+
+@pytest.mark.parametrize(
+    ("value", "headers", "reason"),
+    [
+        (reading(), {**CE, "ce_type": "com.acme.Other"}, "unknown_event_type"),
+        (reading(), {**CE, "ce_specversion": "0.3"}, "unsupported_specversion"),
+        (reading(), {"ce_type": "oddtide.Reading"}, "unsupported_specversion"),
+        (reading(), {"ce_specversion": "1.0"}, "unknown_event_type"),
+        (structured(type="x", data=reading()), {}, "unknown_event_type"),
+        (structured(type=["oddtide.Reading"], data=reading()), {}, "unknown_event_type"),
+        (structured(specversion=1.0, data=reading()), {}, "unsupported_specversion"),
+        (structured(), {}, "not_an_object"),
+        (structured(data="text"), {}, "not_an_object"),
+        (structured(data_base64="%%%"), {}, "not_json"),
+        (structured(data_base64=1), {}, "not_json"),
+        (structured(datacontenttype=1, data={}), {}, "unknown_content_type"),
+        (structured(datacontenttype="text/xml", data="<a/>"), {}, "unknown_content_type"),
+        (structured(datacontenttype="application/vnd.apache.arrow.stream", data="x"), {}, "unknown_content_type"),
+        (structured(data={"value": 1}, time="yesterday", subject="s"), {}, "invalid_time"),
+        (structured(data={"value": 1}, time=TIME, subject=5), {}, "missing_series"),
+        ([1], {"content-type": "application/cloudevents+json"}, "not_an_object"),
+        ({"value": 1}, {**CE, "ce_subject": "s"}, "missing_time"),
+        (reading(), {"content-type": "text/html"}, "unknown_content_type"),
+        (reading(), {"content-type": "application/json; charset=latin-1"}, "wrong_encoding"),
+    ],
+)  # fmt: skip
+def test_cloudevents_and_content_types_that_are_refused(value: object, headers: dict[str, str], reason: str) -> None:
+    decoded = decode(record(value, headers=headers))
+    assert [refusal.reason for refusal in decoded.refusals] == [reason]
+    assert len(decoded.readings) == 0
+
+
+def test_a_header_that_is_not_utf8_matters_only_where_it_means_something() -> None:
+    value = orjson.dumps(reading())
+    foreign = Record(0, 0, None, value, [("other", b"\xff"), ("ce_none", None)])  # type: ignore[list-item]  # a client's
+    meant = Record(1, 0, None, value, [("ce_type", b"\xff")])
+    decoded = decode(foreign, meant)
+    assert len(decoded.readings) == 1
+    assert [refusal.reason for refusal in decoded.refusals] == ["wrong_encoding"]
+
+
+# --- what is refused -------------------------------------------------------------------------------------------------
+
+_DEEP = b"[" * 100_000 + b"]" * 100_000
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (None, "null_value"),
+        (b"", "empty"),
+        (b" \n", "empty"),
+        (b"\x00" * 1_000_000, "not_json"),
+        (b"{", "not_json"),
+        (b"{'series':'s'}", "not_json"),
+        (b'{"series":"s","time":1700000000,"value":1}{}', "not_json"),
+        (b'{"series":"s","time":1700000000,"value":01}', "not_json"),
+        (b'{"a\x00":1}', "not_json"),
+        (b'{"series":"\\ud800","time":1700000000,"value":1}', "not_json"),
+        (b"\xff\xfe{\x00}\x00", "wrong_encoding"),
+        (b'\xef\xbb\xbf{"series":"s","time":1700000000,"value":1}', "wrong_encoding"),
+        (b'{"series":"\xff","time":1700000000,"value":1}', "wrong_encoding"),
+        (b'{"series":"\xed\xa0\x80","time":1700000000,"value":1}', "wrong_encoding"),
+        (_DEEP, "too_deep"),
+        (b'{"series":' + _DEEP + b"}", "too_deep"),
+        (b'{"series":' + b"[" * 1000 + b"]" * 1000 + b',"time":1,"value":1}', "invalid_series"),
+        (b'{"series":"s","time":1700000000,"value":{"a":' + b"[" * 1000 + b"]" * 1000 + b"}}", "not_a_number"),
+        (b"3", "not_an_object"),
+        (b"null", "not_an_object"),
+        (b'"text"', "not_an_object"),
+        (b'[{"series":"s","time":1700000000,"value":1}]', "not_an_object"),
+        (b'{"series":"s","time":1700000000,"value":1e999}', "not_finite"),
+        (b'{"series":"s","time":1700000000,"value":-1e999}', "not_finite"),
+        (b'{"series":"s","time":1700000000,"value":NaN}', "not_finite"),
+        (b'{"series":"s","time":1700000000,"value":Infinity}', "not_finite"),
+        (b'{"series":"s","time":1700000000,"value":-Infinity}', "not_finite"),
+        (b'{"series":"\xc3\xbc","time":1700000000,"value":NaN}', "not_finite"),
+        (b'{"series":"s","time":1700000000,"value":1' + b"0" * 400 + b"}", "not_finite"),
+        (reading(series=7), "invalid_series"),
+        (reading(series=""), "invalid_series"),
+        (reading(series="a\x00b"), "invalid_series"),
+        (reading(series="a\x1b[31m"), "invalid_series"),
+        (reading(series=True), "invalid_series"),
+        (reading(series="x" * 513), "series_too_long"),
+        (reading(series="ü" * 257), "series_too_long"),
+        (reading(series=None), "missing_series"),
+        ({"time": TIME, "value": 1}, "missing_series"),
+        ({"series": "s", "value": 1}, "missing_time"),
+        (reading(time=None), "missing_time"),
+        (reading(time="1700000000"), "invalid_time"),
+        (reading(time=True), "invalid_time"),
+        (reading(time={}), "invalid_time"),
+        (b'{"series":"s","time":9223372036854775808,"value":1}', "invalid_time"),
+        ({"series": "s", "time": TIME}, "missing_feature"),
+        (reading(value=None), "missing_feature"),
+        (reading(value="1.5"), "not_a_number"),
+        (reading(value=True), "not_a_number"),
+        (reading(value={}), "not_a_number"),
+        (reading(features={"value": 1}), "invalid_features"),
+        (reading(value=None, features=3), "invalid_features"),
+        (reading(value=None, features={}), "missing_feature"),
+        (reading(value=None, features={"pressure": 1}), "unknown_field"),
+        (reading(extra=1), "unknown_field"),
+        (reading(labels=[]), "invalid_labels"),
+        (reading(labels={"a": 1}), "invalid_labels"),
+        (reading(labels={"a": "x\x00"}), "invalid_labels"),
+        (reading(labels={"a\x00": "x"}), "invalid_labels"),
+        (reading(labels={str(i): "x" for i in range(33)}), "invalid_labels"),
+    ],
+)  # fmt: skip
+def test_bad_records_and_their_reasons(value: object, reason: str) -> None:
+    assert refused(value) == reason
+
+
+@pytest.mark.parametrize(
+    ("features", "reason"),
+    [
+        ({"b": 1}, "missing_feature"),
+        ({"a": None, "b": 1}, "missing_feature"),
+        ({"a": 1, "b": "x"}, "not_a_number"),
+        ({"a": 1, "b": False}, "not_a_number"),
+        ({"a": 1, "b": 2, "c": 3}, "unknown_field"),
+    ],
+)
+def test_several_features_and_their_reasons(features: dict[str, object], reason: str) -> None:
+    assert refused(reading(value=None, features=features), contract=SEVERAL) == reason
+
+
+def test_value_is_unknown_to_a_stream_of_several_features() -> None:
+    assert refused(reading(), contract=SEVERAL) == "unknown_field"
+
+
+def test_a_reading_without_any_feature_is_refused_though_none_is_required() -> None:
+    assert refused(reading(value=None, features={"a": None}), contract=OPTIONAL) == "missing_feature"
+
+
+def test_a_key_that_is_not_utf8_is_refused_only_when_it_is_needed() -> None:
+    assert refused({"time": TIME, "value": 1}, key=b"\xff") == "invalid_series"
+    assert len(decode(record(reading(), key=b"\xff")).readings) == 1
+
+
+def test_an_oversized_key() -> None:
+    assert refused({"time": TIME, "value": 1}, key=b"x" * 100_000) == "series_too_long"
+
+
+def test_two_records_that_together_are_valid_json_stay_two_broken_ones() -> None:
+    whole = b'{"series":"s","time":1700000000,"value":1},{"series":"x","time":1700000000,"value":2}'
+    decoded = decode(record(whole[:60], offset=1), record(whole[60:], offset=2), record(reading(), offset=3))
+    assert [refusal.offset for refusal in decoded.refusals] == [1, 2]
+    assert decoded.readings.offsets.tolist() == [3]
+
+
+def test_good_and_bad_records_keep_their_order() -> None:
+    decoded = decode(
+        record(reading(), offset=1),
+        record({"series": "s", "time": [1, 2], "value": [1, "x"]}, offset=2),
+        record(b"?", offset=3),
+        record(reading(id=1), offset=4),
+        record(reading(time="?"), offset=5),
+        record(reading(labels={"a": "b"}), offset=9),
+    )
+    readings = decoded.readings
+    assert readings.offsets.tolist() == [1, 2, 4, 9]
+    assert list(readings.labels) == [None, None, None, {"a": "b"}]
+    assert [(r.offset, r.row, r.reason) for r in decoded.refusals] == [
+        (2, 1, "not_a_number"), (3, -1, "not_json"), (5, -1, "invalid_time"),
+    ]  # fmt: skip
+    assert (decoded.first, decoded.next, decoded.records) == (1, 10, 6)
+
+
+def test_names_seen_are_forgotten_when_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("oddtide.streams.codecs.fast._REMEMBERED", 2)
+    records = [record(reading(series=f"s{i % 5}"), offset=i) for i in range(20)]
+    assert list(decode(*records).readings.series) == [f"s{i % 5}" for i in range(20)]
+
+
+# --- batches in JSON columns -----------------------------------------------------------------------------------------
+
+
+def test_a_batch_of_one_series() -> None:
+    decoded = decode(record({"series": "s", "time": [1, 2.5, TIME], "value": [1, 2.5, 3], "labels": {"a": "b"}}))
+    readings = decoded.readings
+    assert list(readings.series) == ["s"] * 3
+    assert readings.times.tolist() == [10**9, 2_500_000_000, NS]
+    assert readings.values.tolist() == [[1.0], [2.5], [3.0]]
+    assert readings.offsets.tolist() == [7, 7, 7]
+    assert readings.rows.tolist() == [0, 1, 2]
+    assert list(readings.labels) == [{"a": "b"}] * 3
+
+
+def test_a_batch_over_many_series_with_features_and_labels() -> None:
+    batch = {
+        "series": ["x", None, "z"], "time": [1, 2, 3], "labels": [None, {"a": "b"}, {}],
+        "features": {"a": [1, 2, 3], "b": [None, 5, 6.5]},
+    }  # fmt: skip
+    readings = decode(record(batch, key=b"y"), contract=SEVERAL).readings
+    assert list(readings.series) == ["x", "y", "z"]
+    np.testing.assert_array_equal(readings.values, [[1, np.nan], [2, 5], [3, 6.5]])
+    assert list(readings.labels) == [None, {"a": "b"}, None]
+
+
+def test_an_optional_feature_may_have_no_column() -> None:
+    batch = {"series": "s", "time": [1, 2], "features": {"a": [1, None]}}
+    decoded = decode(record(batch), contract=OPTIONAL)
+    np.testing.assert_array_equal(decoded.readings.values, [[1, np.nan]])
+    assert [(r.row, r.reason) for r in decoded.refusals] == [(1, "missing_feature")]
+
+
+def test_bad_rows_are_refused_alone_with_their_series() -> None:
+    batch = {
+        "series": ["a", "b", 3, "d", "", "f", "g" * 600, "h"],
+        "time": [1, "?", 3, 4, 5, None, 7, 8],
+        "value": [1, 2, 3, "x", 5, 6, 7, 8],
+        "labels": [None, None, None, None, None, None, None, {"a": 1}],
+    }
+    decoded = decode(record(batch, key=b"fallback"))
+    assert decoded.readings.rows.tolist() == [0]
+    assert [Refusal(7, r.row, r.reason, "", r.series) for r in decoded.refusals] == [
+        Refusal(7, 1, "invalid_time", "", "b"),
+        Refusal(7, 2, "invalid_series", "", ""),
+        Refusal(7, 3, "not_a_number", "", "d"),
+        Refusal(7, 4, "invalid_series", "", ""),
+        Refusal(7, 5, "missing_time", "", "f"),
+        Refusal(7, 6, "series_too_long", "", "g" * 100),
+        Refusal(7, 7, "invalid_labels", "", "h"),
+    ]
+
+
+def test_a_batch_whose_common_part_is_bad_refuses_every_row() -> None:
+    decoded = decode(record({"series": "s", "time": [1, 2], "value": [1, 2], "labels": {"a": 1}}))
+    assert [(r.row, r.reason) for r in decoded.refusals] == [(0, "invalid_labels"), (1, "invalid_labels")]
+
+
+@pytest.mark.parametrize(
+    ("batch", "reason"),
+    [
+        ({"series": "s", "time": [1, 2], "value": [1]}, "unequal_columns"),
+        ({"series": ["s"], "time": [1, 2], "value": [1, 2]}, "unequal_columns"),
+        ({"series": "s", "time": [1, 2], "value": [1, 2], "labels": [{}]}, "unequal_columns"),
+        ({"series": "s", "time": 1, "value": [1, 2]}, "unequal_columns"),
+        ({"series": "s", "time": [1, 2], "value": 1}, "unequal_columns"),
+        ({"series": ["s"], "time": 1, "value": 1}, "invalid_series"),
+        ({"series": "s", "time": [], "value": []}, "empty"),
+        ({"series": "s", "time": [1], "value": [1], "unit": "K"}, "unknown_field"),
+        ({"series": "s", "time": [1], "features": {"unit": [1]}}, "unknown_field"),
+        ({"series": "s", "time": [1], "value": [1], "features": {"value": [1]}}, "invalid_features"),
+        ({"series": "s", "time": [1], "features": 3}, "invalid_features"),
+        ({"series": "s", "time": [1] * (MAX_ROWS + 1), "value": [1] * (MAX_ROWS + 1)}, "too_large"),
+    ],
+)  # fmt: skip
+def test_batches_refused_as_a_whole(batch: dict[str, object], reason: str) -> None:
+    assert refused(batch) == reason
+
+
+def test_a_null_column_is_an_absent_one() -> None:
+    decoded = decode(record({"series": "s", "time": [1], "features": {"a": [1], "b": None}}), contract=SEVERAL)
+    np.testing.assert_array_equal(decoded.readings.values, [[1, np.nan]])
+
+
+def test_a_batch_of_times_alone_misses_its_feature_in_each_row() -> None:
+    decoded = decode(record({"series": "s", "time": [1, 2]}))
+    assert [(r.row, r.reason) for r in decoded.refusals] == [(0, "missing_feature"), (1, "missing_feature")]
+
+
+def test_every_reason_explains_itself() -> None:
+    for reason in Reason:
+        assert reason == reason.value
+        assert reason.meaning.endswith(".")
+        assert "\n" not in reason.meaning
