@@ -169,7 +169,7 @@ MODELS = Table(
 
 MODEL_VERSIONS = Table(
     "model_versions", METADATA,
-    _key("key"), _label("model_key"), _label("model"), _whole("version"), _whole("time_ns"), _label("metrics"),
+    _key("key"), _label("model_key"), _label("model"), _whole("version"), _whole("time_ns"),
     _label("document"),
     Index("model_versions_model", "model_key"),
 )  # fmt: skip

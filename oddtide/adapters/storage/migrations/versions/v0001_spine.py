@@ -158,7 +158,7 @@ def _build_models() -> None:
     )  # fmt: skip
     op.create_table(
         "model_versions",
-        _key("key"), _label("model_key"), _label("model"), _whole("version"), _whole("time_ns"), _label("metrics"),
+        _key("key"), _label("model_key"), _label("model"), _whole("version"), _whole("time_ns"),
         _label("document"),
     )  # fmt: skip
     op.create_index("model_versions_model", "model_versions", ["model_key"])
