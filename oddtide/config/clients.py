@@ -238,8 +238,8 @@ class Item(NamedTuple):
 class Consumer:
     """Reads events of a topic, typed, committed ones only, in order within a partition.
 
-    ``topic``      a full name or a role: ``detections``, ``verdicts`` (frames come out verdict by verdict), ``quality``,
-                   ``drift``, ``alerts``, ``health``, ``models``, ``deadletters``, ``feedback`` …
+    ``topic``      a full name or a role: ``detections``, ``verdicts`` (frames come out verdict by verdict),
+                   ``quality``, ``drift``, ``alerts``, ``health``, ``models``, ``deadletters``, ``feedback`` …
     ``bootstrap``, ``config``  as for :class:`Producer`
     ``start``      ``beginning``, ``end``, ``-n`` (the last n of each partition) or an offset by partition
     ``follow``     wait for more at the end, until :meth:`close` (from any thread) or the ``with`` block ends
@@ -303,7 +303,8 @@ def _open(record: KafkaRecord) -> Iterator[Item]:
         for verdict in expand_frame(record.value or b""):
             yield Item(Envelope(id=verdict.id, type=verdict.type_name(), source="", time=verdict.time), verdict, *place)
     else:
-        yield Item(*open_envelope(record.value, record.headers), *place)
+        envelope, message = open_envelope(record.value, record.headers)
+        yield Item(envelope, message, *place)
 
 
 def _rejection(header: bytes) -> ReadingRejected:

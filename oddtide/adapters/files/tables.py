@@ -31,7 +31,7 @@ __all__ = ["RawRow", "RefusedRow", "Row", "Table", "TableColumns", "TableOptions
 
 _LOOK_AHEAD = 100
 _BATCH = 4_096
-_READING = frozenset({"series", "time", "value", "features", "labels"})
+_READING = frozenset({"series", "time", "value", "features", "labels", "id"})
 _DELIMITERS = ",;\t|"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -116,7 +116,7 @@ def _series_name(name: str) -> str:
     stem = Path(name).name
     for suffix in (".gz", ".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".txt"):
         stem = stem.removesuffix(suffix)
-    return "stdin" if name == "standard input" else stem or "input"
+    return "stdin" if name == "standard input" else stem.encode("utf-8", "replace").decode() or "input"
 
 
 # ---------------------------------------------------------------------------------------------------- CSV

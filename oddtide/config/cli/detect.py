@@ -47,17 +47,31 @@ _PROGRESS_S = 0.5
 @click.option("--value", default="", metavar="COLUMN", help="Column of the value, where there is one feature.")
 @click.option("--features", default="", metavar="A,B,...", help="Columns of the features, where there are several.")
 @click.option("--labels", default="", metavar="A,B,...", help="Columns to carry along as labels.")
-@click.option("--detector", "detectors", multiple=True, metavar="NAME[:KEY=VALUE,...]",
-              help="Detector with its parameters; may be repeated.  [default: ewma]")
+@click.option(
+    "--detector",
+    "detectors",
+    multiple=True,
+    metavar="NAME[:KEY=VALUE,...]",
+    help="Detector with its parameters; may be repeated.  [default: ewma]",
+)
 @click.option("--threshold", type=click.FloatRange(min=0), help="Score from which a reading is an anomaly.")
 @click.option("--p-value", type=click.FloatRange(0, 1), help="P-value down to which it is one.  [default: 1e-6]")
 @click.option("--profile", type=click.Choice(["light", "deep"]), help="deep also watches for drift.  [default: light]")
 @click.option("--stream", metavar="NAME", help="Take everything from this stream of the settings file.")
 @click.option("--all", "all_", is_flag=True, help="One verdict a reading, in input order, not only the anomalies.")
-@click.option("--rejected", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
-              help="Write what was rejected here, as JSON lines.")
-@click.option("--output", type=click.Choice(["table", "json", "jsonl", "csv"]), default="table", show_default=True,
-              help="For people (table), one JSON document, one JSON object a line, or CSV.")
+@click.option(
+    "--rejected",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write what was rejected here, as JSON lines.",
+)
+@click.option(
+    "--output",
+    type=click.Choice(["table", "json", "jsonl", "csv"]),
+    default="table",
+    show_default=True,
+    help="For people (table), one JSON document, one JSON object a line, or CSV.",
+)
 @pass_cli
 def detect(
     cli: Cli,

@@ -1,0 +1,154 @@
+"""The demo's books: what went in, what came out, and what that is worth against the documented truth."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from oddtide.adapters.river.datasets import WATER_FLOW_ANOMALIES
+from oddtide.config.demo.feeding import TRUTH, Fed, Series
+from oddtide.domain.detection.events import AnomalyDetected
+from oddtide.domain.observability.ledger import BatchCompleted
+from oddtide.domain.readings import parse_rfc3339
+
+__all__ = ["Account", "Summary"]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run of the demo came to. ``water_found`` says for each documented anomaly whether it was detected."""
+
+    run: int
+    pushed: int
+    scored: int
+    rejected: dict[str, int]
+    skipped: dict[str, int]
+    detections: int
+    water_found: list[bool]
+    water_outside: int
+    shuttle_detections: int
+    shuttle_right: int
+    shuttle_anomalies: int
+    host_detections: int
+    readings_per_s: float
+    first_detection_s: float | None
+    lag: int
+    folder: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """As plain values."""
+        return dict(vars(self))
+
+    def lines(self) -> list[str]:
+        """For people."""
+        found, documented = sum(self.water_found), len(self.water_found)
+        precision = self.shuttle_right / self.shuttle_detections if self.shuttle_detections else 0.0
+        recall = self.shuttle_right / self.shuttle_anomalies if self.shuttle_anomalies else 0.0
+        first = "none" if self.first_detection_s is None else f"{self.first_detection_s:.1f} s after the start"
+        skipped = f", {_reasons('skipped', self.skipped)}" if self.skipped else ""
+        rejected = _reasons("rejected", self.rejected)
+        labelled = f"{self.shuttle_anomalies:,} labelled anomalies"
+        return [
+            f"readings     {self.pushed:,} pushed, {self.scored:,} scored, {rejected}{skipped}",
+            f"detections   {self.detections:,}; the first {first}",
+            f"WaterFlow    {found} of {documented} documented anomalies found, {self.water_outside} found elsewhere",
+            f"Shuttle      {self.shuttle_detections:,} detections; precision {precision:.0%}, recall {recall:.0%} of "
+            + labelled,
+            f"this machine {self.host_detections:,} detections",
+            f"speed        {self.readings_per_s:,.0f} readings/s through Kafka and the worker (data sets)",
+            f"lag          {self.lag:,} records not yet dealt with",
+            f"data         {self.folder}",
+        ]
+
+
+def _reasons(word: str, counts: dict[str, int]) -> str:
+    named = ", ".join(f"{reason} {count:,}" for reason, count in sorted(counts.items()))
+    return f"{sum(counts.values()):,} {word}" + (f" ({named})" if named else "")
+
+
+@dataclass
+class Account:
+    """Counts of one run. Fed by one thread; ``clock`` readings are seconds."""
+
+    run: int
+    series: Series
+    started: float
+    pushed: int = 0
+    scored: int = 0
+    detections: int = 0
+    water: list[int] = field(default_factory=lambda: [0] * len(WATER_FLOW_ANOMALIES))
+    outside: int = 0
+    shuttle: int = 0
+    right: int = 0
+    host: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+    skipped: Counter[str] = field(default_factory=Counter)
+    fed: Fed | None = None
+    first: float | None = None
+    bulk: tuple[float, float] | None = None
+    ready: float | None = None
+
+    @property
+    def settled(self) -> int:
+        """Readings whose outcome is in the ledger."""
+        return self.scored + sum(self.rejected.values()) + sum(self.skipped.values())
+
+    def take_batch(self, batch: BatchCompleted, now: float) -> None:
+        """A ledger record."""
+        self.scored += batch.scored
+        self.rejected.update(batch.rejected)
+        self.skipped.update(batch.skipped)
+        self._bulk_done(now)
+
+    def take_fed(self, fed: Fed, now: float) -> None:
+        """The data sets are in the log."""
+        self.fed = fed
+        self._bulk_done(now)
+
+    def _bulk_done(self, now: float) -> None:
+        """Note how long the data sets took, from when the worker was ready."""
+        if self.bulk is None and self.fed is not None and self.settled >= self.fed.water + self.fed.shuttle:
+            self.bulk = (float(self.settled), now - (self.ready or self.started))
+
+    def take_detection(self, found: AnomalyDetected, now: float) -> None:
+        """A detection."""
+        self.detections += 1
+        if self.first is None:
+            self.first = now - self.started
+        if found.series == self.series.water:
+            self._take_water(parse_rfc3339(found.time))
+        elif found.series == self.series.shuttle:
+            self.shuttle += 1
+            self.right += found.labels.get(TRUTH) == "1"
+        else:
+            self.host += 1
+
+    def summary(self, *, lag: int, folder: str) -> Summary:
+        """What it came to."""
+        readings, seconds = self.bulk or (0.0, 0.0)
+        return Summary(
+            run=self.run,
+            pushed=self.pushed,
+            scored=self.scored,
+            rejected=dict(self.rejected),
+            skipped=dict(self.skipped),
+            detections=self.detections,
+            water_found=[hits > 0 for hits in self.water],
+            water_outside=self.outside,
+            shuttle_detections=self.shuttle,
+            shuttle_right=self.right,
+            shuttle_anomalies=self.fed.anomalies if self.fed else 0,
+            host_detections=self.host,
+            readings_per_s=readings / seconds if seconds else 0.0,
+            first_detection_s=self.first,
+            lag=lag,
+            folder=folder,
+        )
+
+    def _take_water(self, time: int) -> None:
+        for place, known in enumerate(WATER_FLOW_ANOMALIES):
+            if known.first <= time <= known.last:
+                self.water[place] += 1
+                return
+        self.outside += 1
