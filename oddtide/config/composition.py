@@ -6,6 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from oddtide.adapters.kafka.reader import KafkaReader
     from oddtide.adapters.kafka.writer import KafkaWriter
     from oddtide.adapters.storage import SqlReadModels
+    from oddtide.domain.observability.notifications import Channel
     from oddtide.domain.observability.policy import AlertPolicy
     from oddtide.streams.app import WorkerContext
     from oddtide.streams.broker import BrokerAccess
@@ -29,7 +31,10 @@ if TYPE_CHECKING:
     from oddtide.streams.ports import Toolkit, Trainer
     from oddtide.streams.topics import TopicCatalogue
 
-__all__ = ["Composition"]
+__all__ = ["PROJECTING", "Composition"]
+
+#: The roles that fold events into the read models.
+PROJECTING = ("observability", "mlops", "health")
 
 
 class Composition:
@@ -42,6 +47,11 @@ class Composition:
     def __init__(self, settings: Settings, *, clock: Callable[[], int] = time.time_ns) -> None:
         self.settings = settings
         self.clock = clock
+        self._held = ExitStack()
+
+    def close(self) -> None:
+        """Give back what this process holds alone: the right to project, and the database's connections."""
+        self._held.close()
 
     @property
     def folder(self) -> Path:
@@ -180,11 +190,40 @@ class Composition:
         return FileArtifacts(self.settings.artifact_folder, key or load_or_create_key(self.folder))
 
     def read_models(self) -> SqlReadModels:
-        """The read models; brought to this build's schema by ``open()`` or a ``with``."""
+        """The read models and the questions that they answer; a ``with`` brings them to this build's schema."""
         from oddtide.adapters.storage import SqlReadModels
 
         channels = [webhook.name for webhook in self.settings.notifications]
         return SqlReadModels(self.settings.storage_url, clock=self.clock, channels=channels)
+
+    def projector(self, holder: str) -> SqlReadModels | None:
+        """The read models with the right to fold into them until :meth:`close`; None where another process has it."""
+        models = self._held.enter_context(self.read_models())
+        lock = models.acquire_projector_lock(holder)
+        if lock is None:
+            return None
+        self._held.enter_context(lock)
+        return models
+
+    def channels(self) -> dict[str, Channel]:
+        """Whom opened alerts are told to, by name."""
+        from oddtide.adapters.notifications.webhook import WebhookNotifier
+        from oddtide.domain.observability.notifications import Channel
+
+        return {
+            webhook.name: Channel(
+                WebhookNotifier(
+                    webhook.url.get_secret_value(),
+                    timeout_s=webhook.timeout_s,
+                    secret=webhook.secret.get_secret_value(),
+                    headers={name: value.get_secret_value() for name, value in webhook.headers.items()},
+                    source=f"/{self.settings.application}",
+                    ca_file=str(webhook.ca_file or ""),
+                ),
+                minimum_severity=webhook.minimum_severity,
+            )
+            for webhook in self.settings.notifications
+        }
 
     def alert_policy(self) -> AlertPolicy:
         """What opens alerts and ends them."""
@@ -232,15 +271,18 @@ class Composition:
         )
 
     def worker_parts(self, roles: Sequence[str]) -> WorkerParts:
-        """What the roles are made of."""
+        """What the roles are made of. Where another process projects into the same database, this one does not."""
         from oddtide.streams.parts import WorkerParts
 
-        projects = bool({"observability", "mlops", "health"} & set(roles))
+        projects = bool(set(PROJECTING) & set(roles))
+        models = self.projector(f"worker {socket.gethostname()}-{os.getpid()}") if projects else None
         return WorkerParts(
             plans=self.plans(),
             toolkit=self.toolkit(),
             artifacts=self.artifacts(),
             trainer=self.trainer(),
-            read_models=self.read_models().open() if projects else None,
+            read_models=models,
             alerts=self.alert_policy(),
+            outbox=models,
+            channels=self.channels() if models is not None else {},
         )

@@ -73,9 +73,15 @@ def configure(settings: LogSettings) -> None:
         )
     )
     quiet = QuietRepeats()
+    handler.addFilter(lambda record: not _is_service_chatter(record))
     handler.addFilter(lambda record: record.name.startswith("oddtide") or quiet.filter(record))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
     for name in _NOISY:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
+
+
+def _is_service_chatter(record: logging.LogRecord) -> bool:
+    """mode tells every start and stop of each of its services, under the names of our modules."""
+    return record.levelno <= logging.INFO and str(record.msg).startswith("[^")

@@ -21,6 +21,7 @@ __all__ = [
 
 SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
+Severity = Literal["info", "warning", "critical"]
 AlertKind = Literal["health", "anomaly", "drift", "quality"]
 
 
@@ -108,6 +109,9 @@ class WebhookSettings(Section):
     url: SecretStr = Field(description="http(s) address that gets a POST with the alert as a CloudEvent in JSON.")
     secret: SecretStr = Field(
         default=SecretStr(""), description="Signs each request: Oddtide-Signature is the HMAC-SHA-256 of the body."
+    )
+    minimum_severity: Severity = Field(
+        default="warning", description="Alerts that open below this severity are not told."
     )
     timeout_s: float = Field(default=10.0, gt=0.0, le=300.0, description="How long to wait for an answer (seconds).")
     headers: dict[str, SecretStr] = Field(default_factory=dict, description="HTTP headers to send along.")

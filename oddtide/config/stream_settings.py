@@ -136,7 +136,7 @@ class StreamSettings(Section):
         description="What scores it: names, or tables with parameters.",
     )
     threshold: ThresholdSettings = Field(
-        default_factory=ThresholdSettings, description="When a verdict is a detection."
+        default_factory=ThresholdSettings, description="What makes a verdict a detection."
     )
     publish: Literal["anomalies", "all"] = Field(
         default="anomalies", description="Publish anomalies only, or every verdict."

@@ -45,7 +45,7 @@ def alerts() -> None:
 def list_(cli: Cli, state: str, severity: str | None, series: str | None, limit: int) -> None:
     """List alerts."""
     states = {"active": ("open", "acknowledged"), "all": ()}.get(state, (state,))
-    with cli.composition().queries() as queries:
+    with cli.composition().read_models() as queries:
         rows = queries.alerts(states=states, severity=severity or "", series=series or "", limit=limit)
     columns = ["alert", "severity", "state", "kind", "stream", "series", "count", "opened", "last", "summary"]
     emit(rows, output=cli.output, columns=columns, empty="no alerts")
@@ -56,7 +56,7 @@ def list_(cli: Cli, state: str, severity: str | None, series: str | None, limit:
 @pass_cli
 def show(cli: Cli, alert: str) -> None:
     """Show one ALERT with its history."""
-    with cli.composition().queries() as queries:
+    with cli.composition().read_models() as queries:
         emit_one(queries.alert(_full(queries, alert)), output=cli.output)
 
 
@@ -99,7 +99,7 @@ def _decide(cli: Cli, kind: type[AcknowledgeAlert | ResolveAlert], alert: str, t
     from oddtide.domain.observability.events import AlertAcknowledged, AlertResolved
 
     composition = cli.composition()
-    with composition.queries() as queries:
+    with composition.read_models() as queries:
         target = _full(queries, alert)
     request = kind(alert=target, by=who(), time=now(composition), note=text)
     wanted = (AlertAcknowledged, AlertResolved)

@@ -96,7 +96,7 @@ def _hide(secret: str) -> str:
     if not separator:
         return _HIDDEN if secret else ""
     _, at, host = rest.rpartition("@")
-    return f"{scheme}://{_HIDDEN}@{host}" if at else f"{scheme}://{rest.partition('?')[0]}"
+    return f"{scheme}://{_HIDDEN}@{host.partition('?')[0]}" if at else f"{scheme}://{rest.partition('?')[0]}"
 
 
 def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

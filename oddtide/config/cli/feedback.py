@@ -70,7 +70,7 @@ def withdraw(cli: Cli, feedback_id: str, text: str, series: str) -> None:
 
     composition = cli.composition()
     if not series:
-        with composition.queries() as queries:
+        with composition.read_models() as queries:
             found = next((row for row in queries.feedback(limit=10_000) if row["id"] == feedback_id), None)
         if found is None:
             raise NotFoundError(
@@ -87,7 +87,7 @@ def withdraw(cli: Cli, feedback_id: str, text: str, series: str) -> None:
 @pass_cli
 def list_(cli: Cli, limit: int) -> None:
     """List feedback."""
-    with cli.composition().queries() as queries:
+    with cli.composition().read_models() as queries:
         emit(queries.feedback(limit=limit), output=cli.output, empty="no feedback")
 
 
@@ -97,7 +97,7 @@ def _give(cli: Cli, verdict: str, label: _Label, text: str, series: str) -> None
 
     composition = cli.composition()
     if not series:
-        with composition.queries() as queries:
+        with composition.read_models() as queries:
             found = queries.detection(verdict)
         if found is None:
             raise NotFoundError(

@@ -70,7 +70,7 @@ class LazyGroup(ExampleGroup):
         except (Exit, click.ClickException):
             raise
         except (Exception, KeyboardInterrupt) as error:
-            code = report(error, verbose=ctx.ensure_object(Cli).verbose)
+            code = report(error, verbose=ctx.find_root().ensure_object(Cli).verbose)
             raise Exit(code) from None
 
 

@@ -28,7 +28,7 @@ def models() -> None:
 @pass_cli
 def list_(cli: Cli) -> None:
     """List the models."""
-    with cli.composition().queries() as queries:
+    with cli.composition().read_models() as queries:
         emit(queries.models(), output=cli.output, empty="no models yet; `oddtide models train` makes one")
 
 
@@ -42,7 +42,7 @@ def list_(cli: Cli) -> None:
 @pass_cli
 def show(cli: Cli, model: str) -> None:
     """Show one MODEL with its versions, their metrics and what they were trained on."""
-    with cli.composition().queries() as queries:
+    with cli.composition().read_models() as queries:
         found = queries.model(model)
     if found is None:
         raise NotFoundError(f"There is no model {model!r}.", remedy="`oddtide models list` shows all.")

@@ -18,7 +18,7 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 def _keep(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
     def keep(ctx: click.Context, parameter: click.Parameter, value: Any) -> None:
         if value:
-            setattr(ctx.ensure_object(Cli), name, value)
+            setattr(ctx.find_root().ensure_object(Cli), name, value)
 
     return keep
 

@@ -77,32 +77,52 @@ def console(*, stderr: bool = False) -> Any:
 
 
 def _table(rows: Sequence[Row], columns: Sequence[str]) -> None:
+    heads = [name.replace("_", " ") for name in columns]
+    cells = [[_cell(row.get(name)) for name in columns] for row in rows]
+    numeric = [all(isinstance(row.get(name), (int, float, type(None))) for row in rows) for name in columns]
+    if not sys.stdout.isatty():
+        _print_aligned([heads, *cells], numeric)
+        return
     from rich import box
+    from rich.markup import escape
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD if sys.stdout.isatty() else None, pad_edge=False)
-    for name in columns:
-        numeric = all(isinstance(row.get(name), (int, float, type(None))) for row in rows)
-        table.add_column(name.replace("_", " "), justify="right" if numeric else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(_cell(row.get(name)) for name in columns))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for head, right in zip(heads, numeric, strict=True):
+        table.add_column(head, justify="right" if right else "left", overflow="fold")
+    for line in cells:
+        table.add_row(*map(escape, line))
     console().print(table)
 
 
 def _print_grid(pairs: Sequence[tuple[str, str]]) -> None:
+    lines = [[name.replace("_", " "), value] for name, value in pairs]
+    if not sys.stdout.isatty():
+        _print_aligned(lines, [False, False])
+        return
+    from rich.markup import escape
     from rich.table import Table
 
     grid = Table(box=None, show_header=False, pad_edge=False)
-    grid.add_column(style="bold" if sys.stdout.isatty() else "")
+    grid.add_column(style="bold")
     grid.add_column(overflow="fold")
-    for name, value in pairs:
-        grid.add_row(name.replace("_", " "), value)
+    for line in lines:
+        grid.add_row(*map(escape, line))
     console().print(grid)
 
 
-def _cell(value: Any) -> str:
-    from rich.markup import escape
+def _print_aligned(lines: Sequence[Sequence[str]], right: Sequence[bool]) -> None:
+    """Columns by blanks, no line cut or wrapped: for pipes and files."""
+    widths = [max(len(line[i]) for line in lines) for i in range(len(right))]
+    for line in lines:
+        cells = [
+            cell.rjust(width) if to_right else cell.ljust(width)
+            for cell, width, to_right in zip(line, widths, right, strict=True)
+        ]
+        click.echo("  ".join(cells).rstrip())
 
+
+def _cell(value: Any) -> str:
     if value is None:
         return "-"
     if isinstance(value, bool):
@@ -110,7 +130,7 @@ def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:,.6g}"
     if isinstance(value, str):
-        return escape(value)
+        return value
     if isinstance(value, (list, tuple, set)) and all(isinstance(item, (str, int)) for item in value):
-        return escape(", ".join(str(item) for item in value)) or "-"
-    return escape(str(value) if isinstance(value, int) else to_json(value))
+        return ", ".join(str(item) for item in value) or "-"
+    return str(value) if isinstance(value, int) else to_json(value)

@@ -89,7 +89,7 @@ def produce(
             _push(run, table, writer)
     emit_one(run.summary(), output=cli.output)
     if run.refused:
-        raise OddtideError(f"{run.refused} rows of {file} are no readings.", remedy="They are named above.")
+        raise OddtideError(f"Of {file} {run.refused} row(s) are no readings and were not sent.")
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -56,7 +56,7 @@ def _tables(found: dict[str, Any]) -> None:
     click.echo(f"Topics   {topics['declared']} declared, {topics['missing']} missing, {topics['different']} different")
     click.echo(f"Lag      {found['lag']} records to go")
     click.echo("Readings " + ", ".join(f"{value} {name}" for name, value in counts.items()))
-    click.echo(f"Alerts   {found['open_alerts']} open")
+    click.echo(f"Alerts   {'unknown' if found['alerts'] is None else found['alerts']} open")
     click.echo("")
     emit(
         found["workers"],

@@ -102,9 +102,14 @@ def describe(cli: Cli, topic: str) -> None:
             "carries": [kind.__name__ for kind in spec.carries] if spec else [],
             "partitions": found.partitions,
             "replication": found.replication,
-            "config": found.config,
+            "config": found.config if cli.output != "table" or spec is None else _told(found.config, spec.config),
             "records": sum(end - begin for begin, end in offsets.values()),
             "offsets": {str(partition): list(span) for partition, span in sorted(offsets.items())},
         },
         output=cli.output,
     )
+
+
+def _told(actual: dict[str, str], declared: dict[str, str]) -> dict[str, str]:
+    """The settings that the declaration speaks of."""
+    return {name: actual.get(name, "") for name in declared}

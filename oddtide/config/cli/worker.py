@@ -79,12 +79,15 @@ def check_topics(composition: Composition) -> None:
 
 def run_here(composition: Composition, roles: tuple[str, ...], *, ready_fd: int | None = None) -> int:
     """Run the roles in this process until SIGTERM or SIGINT; returns the exit code."""
+    from oddtide.config.composition import PROJECTING
     from oddtide.config.logs import configure
     from oddtide.streams.worker import run_worker
 
     configure(composition.settings.log)
     context = composition.worker_context(roles)
     parts = composition.worker_parts(roles)
+    if parts.read_models is None and set(PROJECTING) & set(roles):
+        note("another process projects into the read models; this worker does everything else")
 
     def ready() -> None:
         note(
@@ -95,7 +98,10 @@ def run_here(composition: Composition, roles: tuple[str, ...], *, ready_fd: int 
             os.write(ready_fd, b"1")
             os.close(ready_fd)
 
-    return run_worker(context, roles, parts, ready=ready)
+    try:
+        return run_worker(context, roles, parts, ready=ready)
+    finally:
+        composition.close()
 
 
 def _supervise(cli: Cli, roles: tuple[str, ...], instances: int) -> int:
