@@ -20,7 +20,8 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,10 +32,17 @@ from oddtide.config.settings import load
 from oddtide.domain.errors import OddtideError
 from tests.packaging.tree import ROOT
 
-__all__ = ["Block", "blocks", "check_page", "pages"]
+__all__ = ["KAFKA", "Block", "blocks", "check_page", "pages", "run_page"]
+
+#: The comment above a block that needs a Kafka.
+KAFKA = "run: kafka"
+#: Python without a comment is run everywhere.
+PREPARED = ("python", "")
 
 _FENCE = re.compile(r"^(?:<!-- (?P<mark>.*?) -->\n)?^```(?P<kind>\w+)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
 _TIMEOUT_S = 120
+#: How long a command that asks agents may be asked again.
+_PATIENCE_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -73,15 +81,20 @@ def blocks(page: Path) -> list[Block]:
     ]
 
 
-def check_page(page: Path, *, mark: str = "run", environment: Mapping[str, str] | None = None) -> list[str]:
-    """What is wrong with the blocks of a page: those marked ``mark`` are run, and where that is ``run`` the ones
-    without a comment are checked too."""
-    problems = []
+def check_page(page: Path) -> list[str]:
+    """What is wrong with the blocks of a page that need nothing but this package."""
     with tempfile.TemporaryDirectory() as folder:
-        for block in blocks(page):
-            if block.mark == mark or (block.mark == "" and mark == "run"):
-                problems += [f"{block.place}: {problem}" for problem in _check(block, Path(folder), environment or {})]
-    return problems
+        return _check_all([block for block in blocks(page) if block.mark in ("", "run")], Path(folder), {})
+
+
+def run_page(page: Path, folder: Path, environment: Mapping[str, str]) -> list[str]:
+    """The same for those that need a Kafka, and those that prepare files for them; in ``folder``."""
+    needed = [block for block in blocks(page) if block.mark in (KAFKA, "run") or (block.kind, block.mark) == PREPARED]
+    return _check_all(needed, folder, environment)
+
+
+def _check_all(chosen: Iterable[Block], folder: Path, environment: Mapping[str, str]) -> list[str]:
+    return [f"{block.place}: {problem}" for block in chosen for problem in _check(block, folder, environment)]
 
 
 def _check(block: Block, folder: Path, environment: Mapping[str, str]) -> list[str]:
@@ -99,9 +112,18 @@ def _console(block: Block, folder: Path, environment: Mapping[str, str]) -> list
     for command, shown in block.commands():
         problems += _exists(command)
         if block.mark:
-            failed, output = _run(["bash", "-euo", "pipefail", "-c", command], folder, environment)
-            problems += failed or _compare(command, shown, output)
+            problems += _repeated(command, shown, folder, environment, _PATIENCE_S if block.mark == KAFKA else 0.0)
     return problems
+
+
+def _repeated(command: str, shown: str, folder: Path, environment: Mapping[str, str], patience_s: float) -> list[str]:
+    """Run a command until it shows what the page says. With agents in between, what was asked for comes in a while."""
+    deadline = time.monotonic() + patience_s
+    while True:
+        failed, output = _run(["bash", "-euo", "pipefail", "-c", command], folder, environment)
+        problems = failed or _compare(command, shown, output)
+        if not problems or failed or time.monotonic() >= deadline:
+            return problems
 
 
 def _compare(command: str, shown: str, output: str) -> list[str]:

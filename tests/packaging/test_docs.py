@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from oddtide.domain.quality.contract import Contract, FeatureRule
+from oddtide.streams.codecs.decoded import Record
+from oddtide.streams.codecs.readings import ReadingDecoder
 from tests.packaging import blocks as checker
 from tests.packaging.pages import PAGES, outdated, write
 from tests.packaging.tree import ROOT
@@ -71,11 +74,23 @@ def test_a_right_block_passes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, b
     assert check(monkeypatch, tmp_path, f"{block}\n") == []
 
 
+def test_the_forms_that_producers_are_shown_are_readings() -> None:
+    contract = Contract(features=tuple(FeatureRule(name, required=False) for name in ("value", "pressure", "flow")))
+    forms = [block for block in checker.blocks(ROOT / "docs" / "producers.md") if block.kind == "json"]
+    records = [Record(offset, 1_769_860_800_000, b"pump-1", b.body.encode()) for offset, b in enumerate(forms)]
+
+    decoded = ReadingDecoder(contract).decode(records)
+
+    assert decoded.refusals == []
+    assert len(decoded.readings) == len(forms) + 1
+    assert set(decoded.readings.series) == {"pump-1"}
+
+
 def check(monkeypatch: pytest.MonkeyPatch, folder: Path, text: str) -> list[str]:
     monkeypatch.setattr(checker, "ROOT", folder)
     page = folder / "page.md"
     page.write_text(text)
-    return checker.check_page(page, environment={"PYTHONPATH": str(ROOT)})
+    return checker.check_page(page)
 
 
 def leads_somewhere(page: Path, target: str) -> bool:
