@@ -433,6 +433,11 @@ def test_batches_refused_as_a_whole(batch: dict[str, object], reason: str) -> No
     assert refused(batch) == reason
 
 
+def test_a_list_in_a_column_is_no_number() -> None:
+    decoded = decode(record({"series": "s", "time": [1, 2], "value": [1, [2]]}))
+    assert [(r.row, r.reason) for r in decoded.refusals] == [(1, "not_a_number")]
+
+
 def test_a_null_column_is_an_absent_one() -> None:
     decoded = decode(record({"series": "s", "time": [1], "features": {"a": [1], "b": None}}), contract=SEVERAL)
     np.testing.assert_array_equal(decoded.readings.values, [[1, np.nan]])

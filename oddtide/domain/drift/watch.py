@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from oddtide.domain.drift.policy import DriftPolicy
 from oddtide.domain.drift.ports import Monitor, MonitorFactory
+from oddtide.domain.readings import FloatArray
 
 __all__ = ["DriftWatch", "Finding"]
 
@@ -29,7 +30,7 @@ class DriftWatch:
         self._watched = (*(f"value:{name}" for name in features), "score")
         self._monitors: dict[int, list[Monitor | None]] = {}
 
-    def update(self, slot: int, value_row: Sequence[float], score: float) -> list[Finding]:
+    def update(self, slot: int, value_row: FloatArray | Sequence[float], score: float) -> list[Finding]:
         """Show one reading's values (NaN: missing) and score; what the monitors found, values first.
 
         A drift is not also reported as a warning. ``before`` is None for a monitor's first number."""

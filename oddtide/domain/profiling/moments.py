@@ -20,7 +20,8 @@ def fold_moments(slots: IntArray, values: FloatArray, counts: IntArray, moments:
     for row in range(len(slots)):
         slot = slots[row]
         for place in range(values.shape[1]):
-            value = values[row, place]
+            # float() and int(): Python's, which overflow to infinity in silence, as the compiled ones do
+            value = float(values[row, place])
             if np.isnan(value):
                 counts[slot, place, 1] += 1
                 continue
@@ -30,6 +31,7 @@ def fold_moments(slots: IntArray, values: FloatArray, counts: IntArray, moments:
                 cell[0] = cell[1] = cell[2] = value
                 continue
             cell[0], cell[1] = min(cell[0], value), max(cell[1], value)
-            away = value - cell[2]
-            cell[2] += away / counts[slot, place, 0]
-            cell[3] += away * (value - cell[2])
+            away = value - float(cell[2])
+            mean = float(cell[2]) + away / int(counts[slot, place, 0])
+            cell[2] = mean
+            cell[3] = float(cell[3]) + away * (value - mean)

@@ -41,11 +41,13 @@ ITEMS: Final = int(CAPACITIES.sum())
 
 @kernel
 def _coin(count: int) -> int:
-    """0 or 1: the finaliser of splitmix64 (Steele, Lea, Flood 2014) over a counter."""
-    z = np.uint64(count + 1) * np.uint64(0x9E3779B97F4A7C15)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return int((z ^ (z >> np.uint64(31))) & np.uint64(1))
+    """0 or 1: two rounds of multiply and xor-shift over a counter, within 63 bits, so that nothing overflows and the
+    plain function gives the same as the compiled one."""
+    x = (count + 1) & 0x7FFFFFFF
+    for _ in range(2):
+        x = (x * 0x45D9F3B) & 0x7FFFFFFF
+        x ^= x >> 16
+    return x & 1
 
 
 @kernel
