@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from oddtide.adapters.river.datasets import WATER_FLOW_ANOMALIES
-from oddtide.config.demo.feeding import TRUTH, Fed, Series
+from oddtide.config.demo.feeding import RUN, TRUTH, Fed, Series
 from oddtide.domain.detection.events import AnomalyDetected
 from oddtide.domain.observability.ledger import BatchCompleted
 from oddtide.domain.readings import parse_rfc3339
@@ -21,6 +22,7 @@ class Summary:
 
     run: int
     pushed: int
+    backlog: int
     scored: int
     rejected: dict[str, int]
     skipped: dict[str, int]
@@ -42,6 +44,7 @@ class Summary:
 
     def lines(self) -> list[str]:
         """For people."""
+        earlier = f" (and {self.backlog:,} left by an earlier run)" if self.backlog else ""
         found, documented = sum(self.water_found), len(self.water_found)
         precision = self.shuttle_right / self.shuttle_detections if self.shuttle_detections else 0.0
         recall = self.shuttle_right / self.shuttle_anomalies if self.shuttle_anomalies else 0.0
@@ -50,7 +53,7 @@ class Summary:
         rejected = _reasons("rejected", self.rejected)
         labelled = f"{self.shuttle_anomalies:,} labelled anomalies"
         return [
-            f"readings     {self.pushed:,} pushed, {self.scored:,} scored, {rejected}{skipped}",
+            f"readings     {self.pushed:,} pushed{earlier}, {self.scored:,} scored, {rejected}{skipped}",
             f"detections   {self.detections:,}; the first {first}",
             f"WaterFlow    {found} of {documented} documented anomalies found, {self.water_outside} found elsewhere",
             f"Shuttle      {self.shuttle_detections:,} detections; precision {precision:.0%}, recall {recall:.0%} of "
@@ -88,14 +91,30 @@ class Account:
     first: float | None = None
     bulk: tuple[float, float] | None = None
     ready: float | None = None
+    backlog: int = 0
+    done: dict[tuple[str, int], int] = field(default_factory=dict)
 
     @property
     def settled(self) -> int:
         """Readings whose outcome is in the ledger."""
         return self.scored + sum(self.rejected.values()) + sum(self.skipped.values())
 
+    @property
+    def behind(self) -> bool:
+        """Whether the outcome of something pushed, now or before this run, is still to come."""
+        return self.settled < self.pushed + self.backlog
+
+    def lag(self, ends: Mapping[str, Mapping[int, int]]) -> int:
+        """Records before ``ends`` whose outcome is not in the ledger."""
+        return sum(
+            max(0, end - self.done.get((topic, place), 0))
+            for topic, each in ends.items()
+            for place, end in each.items()
+        )
+
     def take_batch(self, batch: BatchCompleted, now: float) -> None:
         """A ledger record."""
+        self.done[batch.topic, batch.partition] = batch.to_offset
         self.scored += batch.scored
         self.rejected.update(batch.rejected)
         self.skipped.update(batch.skipped)
@@ -108,11 +127,21 @@ class Account:
 
     def _bulk_done(self, now: float) -> None:
         """Note how long the data sets took, from when the worker was ready."""
-        if self.bulk is None and self.fed is not None and self.settled >= self.fed.water + self.fed.shuttle:
+        if (
+            self.bulk is None
+            and self.fed is not None
+            and self.settled >= self.backlog + self.fed.water + self.fed.shuttle
+        ):
             self.bulk = (float(self.settled), now - (self.ready or self.started))
 
+    def is_ours(self, found: AnomalyDetected) -> bool:
+        """Whether it is of this run's data, or of this machine."""
+        return found.series in (self.series.water, self.series.shuttle) or not found.series.startswith(RUN)
+
     def take_detection(self, found: AnomalyDetected, now: float) -> None:
-        """A detection."""
+        """A detection of this run; one of what an earlier run left behind is passed over."""
+        if not self.is_ours(found):
+            return
         self.detections += 1
         if self.first is None:
             self.first = now - self.started
@@ -130,6 +159,7 @@ class Account:
         return Summary(
             run=self.run,
             pushed=self.pushed,
+            backlog=self.backlog,
             scored=self.scored,
             rejected=dict(self.rejected),
             skipped=dict(self.skipped),

@@ -13,10 +13,12 @@ from oddtide.adapters.river.datasets import shuttle, water_flow
 from oddtide.config.demo.setting import HOST, SHUTTLE, WATER
 from oddtide.streams.codecs.encoding import encode_reading
 
-__all__ = ["BROKEN", "TRUTH", "Fed", "Feeder", "Series"]
+__all__ = ["BROKEN", "RUN", "TRUTH", "Fed", "Feeder", "Series"]
 
 #: The label that carries a data set's own truth.
 TRUTH = "anomaly"
+#: What the names of a run's series begin with.
+RUN = "run-"
 #: One reading that cannot be one, so that a dead letter is seen.
 BROKEN = b'{"series": "demo.broken", "time": "yesterday evening", "value": 1}'
 _INTERVAL_S = 1.0
@@ -40,7 +42,7 @@ class Series:
     @classmethod
     def of_run(cls, number: int) -> Series:
         """Those of run ``number``."""
-        return cls(f"run-{number}.water-flow", f"run-{number}.shuttle")
+        return cls(f"{RUN}{number}.water-flow", f"{RUN}{number}.shuttle")
 
 
 class Feeder:

@@ -14,7 +14,7 @@ from oddtide.config.demo.account import Account, Summary
 from oddtide.config.demo.feeding import Fed, Feeder, Series
 from oddtide.config.demo.setting import Setting
 from oddtide.config.demo.stopping import Stopping
-from oddtide.config.demo.watching import Watch, positions
+from oddtide.config.demo.watching import Watch, dealt_with, ends
 from oddtide.config.demo.worker import DemoWorker
 from oddtide.domain.detection.events import AnomalyDetected
 from oddtide.domain.errors import OddtideError
@@ -62,11 +62,15 @@ def run_demo(
         composition = _start_kafka(setting, show, background, keep=keep)
         worker = background.enter_context(DemoWorker(setting, show.note, keep=keep))
         number = setting.next_run()
-        session = _Session(Account(number, Series.of_run(number), started), show, worker, stopping)
-        starts = positions(composition, _watched(composition))
+        account = Account(number, Series.of_run(number), started)
+        account.done = dealt_with(composition, _ledgers(composition))
+        account.backlog = account.lag(ends(composition, _inputs(composition)))
+        starts = ends(composition, [*_results(composition), *_ledgers(composition)])
+        session = _Session(account, show, worker, stopping)
         with Watch(composition, starts, session.inbox), _feeding(composition, session, shuttle_rows):
             session.run(exit_after)
-        summary = session.account.summary(lag=_lag(composition), folder=str(setting.folder))
+        lag = account.lag(ends(composition, _inputs(composition)))
+        summary = account.summary(lag=lag, folder=str(setting.folder))
         if keep:
             background.pop_all()
         return summary
@@ -86,17 +90,17 @@ def _start_kafka(setting: Setting, show: Show, background: ExitStack, *, keep: b
     return composition
 
 
-def _watched(composition: Composition) -> list[str]:
+def _inputs(composition: Composition) -> list[str]:
+    return [plan.topic for plan in composition.plans()]
+
+
+def _ledgers(composition: Composition) -> list[str]:
+    return [composition.catalogue().ledger_of(topic) for topic in _inputs(composition)]
+
+
+def _results(composition: Composition) -> list[str]:
     catalogue = composition.catalogue()
-    ledgers = [catalogue.ledger_of(plan.topic) for plan in composition.plans()]
-    return [catalogue.name("detections"), catalogue.name("deadletters"), *ledgers]
-
-
-def _lag(composition: Composition) -> int:
-    from oddtide.config.lagging import lag_rows
-
-    with composition.admin() as admin:
-        return sum(row["lag"] for row in lag_rows(composition, admin) if row["role"] == "ingest")
+    return [catalogue.name("detections"), catalogue.name("deadletters")]
 
 
 class _Session:
@@ -123,7 +127,7 @@ class _Session:
         self._show.note("Ending: waiting for the last readings.")
         self.fed.set()
         deadline = time.monotonic() + _DRAIN_S
-        while time.monotonic() < deadline and self.account.settled < self.account.pushed:
+        while time.monotonic() < deadline and self.account.behind:
             self._tick()
 
     def _tick(self) -> None:
@@ -144,7 +148,8 @@ class _Session:
             self.account.take_batch(item, now)
         elif isinstance(item, AnomalyDetected):
             self.account.take_detection(item, now)
-            self._show.detection(item)
+            if self.account.is_ours(item):
+                self._show.detection(item)
         elif isinstance(item, ReadingRejected):
             self._show.rejection(item)
         elif isinstance(item, Fed):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -13,6 +13,7 @@ import msgspec
 
 from oddtide.domain.errors import OddtideError
 from oddtide.domain.events import Message
+from oddtide.domain.observability.ledger import BatchCompleted
 from oddtide.domain.quality.events import ReadingRejected
 from oddtide.streams.envelope import open_envelope
 from oddtide.streams.results import REJECTION_HEADER
@@ -21,15 +22,29 @@ if TYPE_CHECKING:
     from oddtide.adapters.kafka.reader import KafkaReader, KafkaRecord
     from oddtide.config.composition import Composition
 
-__all__ = ["Watch", "positions"]
+__all__ = ["Watch", "dealt_with", "ends"]
 
 _END_S = 5.0
+#: The last offsets of a partition: a ledger record is followed by a transaction's marker, which is no record.
+_NEWEST = -10
 
 
-def positions(composition: Composition, topics: list[str]) -> dict[str, dict[int, int]]:
+def ends(composition: Composition, topics: Sequence[str]) -> dict[str, dict[int, int]]:
     """Where each topic ends now."""
     with composition.admin() as admin:
         return {topic: {place: end for place, (_, end) in admin.offsets(topic).items()} for topic in topics}
+
+
+def dealt_with(composition: Composition, ledgers: Sequence[str]) -> dict[tuple[str, int], int]:
+    """By (readings topic, partition): the offset up to which the ledger has every outcome."""
+    done: dict[tuple[str, int], int] = {}
+    for ledger in ledgers:
+        with composition.reader() as reader:
+            for record in reader.read(ledger, start=_NEWEST, stop_at_end=True):
+                batch = _event(record)
+                if isinstance(batch, BatchCompleted):
+                    done[batch.topic, batch.partition] = batch.to_offset
+    return done
 
 
 class Watch:
