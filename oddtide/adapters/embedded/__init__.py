@@ -16,6 +16,7 @@ settings at any other Kafka.
 from __future__ import annotations
 
 from oddtide.adapters.embedded.broker import BrokerStatus, EmbeddedBroker
-from oddtide.adapters.embedded.jars import KAFKA_VERSION, cache_folder
+from oddtide.adapters.embedded.jars import cache_folder
+from oddtide.adapters.embedded.pins import KAFKA_VERSION
 
 __all__ = ["KAFKA_VERSION", "BrokerStatus", "EmbeddedBroker", "cache_folder"]

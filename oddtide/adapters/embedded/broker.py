@@ -15,8 +15,9 @@ from pathlib import Path
 
 from oddtide.adapters.embedded import java, probe
 from oddtide.adapters.embedded.failures import explain, port_taken
-from oddtide.adapters.embedded.jars import KAFKA_VERSION, KafkaJars
+from oddtide.adapters.embedded.jars import KafkaJars
 from oddtide.adapters.embedded.locks import exclusive, writable_folder
+from oddtide.adapters.embedded.pins import KAFKA_VERSION
 from oddtide.adapters.embedded.settings import cluster_id, logging_properties, server_properties
 from oddtide.domain.errors import DependencyError, StorageUnavailableError
 

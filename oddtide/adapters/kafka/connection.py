@@ -104,6 +104,8 @@ def connect(kind: Callable[..., Client], connection: KafkaConnection, **options:
     _hush()
     from kafka.net.compat import KafkaNetClient
 
+    from oddtide.adapters.kafka.sockets import NO_PROXY
+
     networks: list[KafkaNetClient] = []
 
     def network(**settings: Any) -> KafkaNetClient:
@@ -114,6 +116,7 @@ def connect(kind: Callable[..., Client], connection: KafkaConnection, **options:
         "bootstrap_timeout_ms": _GIVE_UP_MS,
         "reconnect_backoff_max_ms": 1_000,
         "kafka_client": network,
+        "proxy_url": NO_PROXY,
         **connection.client_options(),
         **options,
     }
