@@ -18,7 +18,6 @@ import numpy as np
 
 from oddtide.adapters.pyod.artifact import Artifact, decide, unpack
 from oddtide.adapters.pyod.catalogue import construct
-from oddtide.domain.detection.calibration import tail_p_values
 from oddtide.domain.detection.ports import DetectorSpec, DetectorState, Rows, Scores
 from oddtide.domain.detection.settings import version_of
 from oddtide.domain.detection.slots import check_rows
@@ -78,6 +77,8 @@ class PyodDetector:
 
     def score(self, rows: Rows) -> Scores:
         """Score each row by the model in force."""
+        from oddtide.domain.detection.calibration import tail_p_values  # imported late: numba is slow to import
+
         n, d = len(rows), len(self._features)
         check_rows(rows, self._slots, d)
         score, p_value = np.zeros(n), np.ones(n)

@@ -5,8 +5,10 @@ p-value whatever the detector does (Vovk, Gammerman, Shafer 2005; on streams Lax
 fall below ``1 / (n + 1)``, so it alone would never meet a strict threshold.
 
 *Beyond the largest past score* the exponential tail through the largest ``k`` of them goes on (peaks over threshold,
-Pickands 1975, shape 0): ``k/(n+1) exp(-(score - u)/b)``, with ``u`` the next one below and ``b`` their mean excess.
-That is extrapolation, not a guarantee, so it is believed no further than ``(n + 1)**-4``.
+Pickands 1975, shape 0): ``k/(n+1) (1 + (score - u)/(k b))**-k``, with ``u`` the next one below and ``b`` their mean
+excess. The power takes the place of ``exp(-(score - u)/b)`` because ``b`` is itself estimated from ``k`` scores: it is
+the exact predictive probability for exponential excesses. That is extrapolation, not a guarantee, so it is believed no
+further than ``(n + 1)**-4``.
 
 Bounded memory: the newest ``window`` scores of a slot, kept both in order of time and of size. Score before learn: a
 score is graded by those before it.
@@ -47,8 +49,8 @@ def tail_p_value(ordered: FloatArray, n: int, score: float) -> float:
     excess = 0.0
     for i in range(n - k, n):
         excess += (ordered[i] - threshold) / k
-    excess = max(excess, 1e-6 * abs(threshold), 1e-300)
-    tail = k / (n + 1.0) * math.exp(-min((score - threshold) / excess, 700.0))
+    excess = max(excess, 1e-6 * abs(threshold), 1e-150)
+    tail = k / (n + 1.0) * math.exp(-k * math.log1p((score - threshold) / (k * excess)))
     p_value: float = max(min(1.0 / (n + 1.0), tail), (n + 1.0) ** -_REACH, _SMALLEST_P)
     return p_value
 

@@ -1,0 +1,174 @@
+"""Detection's arithmetic against slow, obvious references, over whatever hypothesis finds."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from oddtide.domain.detection import Rows, Scores, combine
+from oddtide.domain.detection.calibration import Calibration, tail_p_values
+from oddtide.domain.detection.ewma import Ewma, EwmaSettings
+from oddtide.domain.detection.half_space_trees import HalfSpaceTrees, HalfSpaceTreesSettings
+from oddtide.domain.statistics import SMALLEST_P, bonferroni, gaussian_p, gaussian_quantile
+
+ordinary = st.floats(-100.0, 100.0, allow_subnormal=False).map(lambda x: round(x, 3))
+any_value = st.one_of(ordinary, ordinary, st.floats(allow_infinity=False))  # NaN: missing
+QUICK = settings(max_examples=60, deadline=None)
+
+
+def as_rows(values: list[list[float]], slots: list[int] | None = None) -> Rows:
+    n = len(values)
+    numbers = np.array(slots or [0] * n, dtype=np.int64)
+    return Rows(numbers, np.zeros(n, dtype=np.int64), np.array(values, dtype=np.float64).reshape(n, -1))
+
+
+@QUICK
+@given(st.lists(st.tuples(st.integers(0, 2), any_value, any_value), min_size=5, max_size=60), st.integers(0, 60))
+def test_ewma_does_not_care_about_cuts_and_stays_finite(draw: list[tuple[int, float, float]], cut: int) -> None:
+    rows = as_rows([[a, b] for _, a, b in draw], [slot for slot, _, _ in draw])
+    whole, halves = Ewma(("a", "b"), EwmaSettings(warm_up=3)), Ewma(("a", "b"), EwmaSettings(warm_up=3))
+    whole.grow(3)
+    halves.grow(3)
+    one = whole.advance(rows)
+    parts = [
+        halves.advance(Rows(rows.slots[where], rows.times[where], rows.values[where]))
+        for where in (slice(0, cut), slice(cut, None))
+    ]
+    np.testing.assert_array_equal(one.p_value, np.concatenate([part.p_value for part in parts]))
+    np.testing.assert_array_equal(one.score, np.concatenate([part.score for part in parts]))
+    assert np.isfinite(one.score).all()
+    assert ((one.p_value > 0) & (one.p_value <= 1)).all()
+    np.testing.assert_allclose(one.contributions.sum(axis=1), one.score, rtol=1e-9)
+
+
+@QUICK
+@given(
+    st.lists(any_value, min_size=5, max_size=80),
+    st.sampled_from(["adaptive", "gaussian"]),
+    st.sampled_from([0.5, 0.9, 0.999, 1 - 1e-9]),
+)
+def test_ewma_p_value_and_band_say_the_same(values: list[float], tails: str, band: float) -> None:
+    detector = Ewma(("a",), EwmaSettings(warm_up=3, tails=tails, band=band))
+    detector.grow(1)
+    scores = detector.advance(as_rows([[value] for value in values]))
+    assert scores.expected is not None
+    assert scores.lower is not None
+    assert scores.upper is not None
+    x = np.clip(np.array(values), -1e150, 1e150)
+    said = ~np.isnan(scores.lower[:, 0]) & ~np.isnan(x)
+    half = scores.upper[said, 0] - scores.expected[said, 0]
+    distance = np.abs(x[said] - scores.expected[said, 0])
+    p_value = scores.p_value[said]
+    # A hair's breadth from the edge rounding may decide either way.
+    hair = 1e-9 * half + 1e-12 * np.abs(scores.expected[said, 0])
+    assert (p_value[distance > half + hair] <= (1 - band) * (1 + 1e-6)).all()
+    assert (p_value[distance < half - hair] >= (1 - band) * (1 - 1e-6)).all()
+
+
+@QUICK
+@given(st.lists(st.floats(0, 5), min_size=1, max_size=200), st.integers(64, 70))
+def test_calibration_equals_its_definition(scores: list[float], window: int) -> None:
+    calibration = Calibration(window, minimum=10)
+    calibration.grow(2)
+    slots = np.ones(len(scores), dtype=np.int64)
+    p_values = calibration.grade(slots, np.array(scores), learn=True)
+    for i, score in enumerate(scores):
+        past = sorted(scores[max(0, i - window) : i])
+        if len(past) < 10:
+            assert p_values[i] == 1.0
+            continue
+        larger = sum(each >= score for each in past)
+        n = len(past)
+        if larger:
+            assert p_values[i] == pytest.approx((1 + larger) / (n + 1))
+        else:
+            k = min(max(8, n // 16), n - 1)
+            excess = np.mean(np.array(past[n - k :]) - past[n - k - 1])
+            excess = max(excess, 1e-6 * past[n - k - 1], 1e-150)
+            tail = k / (n + 1) * math.exp(-k * math.log1p((score - past[n - k - 1]) / (k * excess)))
+            assert p_values[i] == pytest.approx(max(min(1 / (n + 1), tail), (n + 1.0) ** -4), rel=1e-4)
+
+
+@QUICK
+@given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=50), st.lists(st.floats(-1e7, 1e7), min_size=2))
+def test_a_higher_score_never_has_a_larger_p_value(past: list[float], scores: list[float]) -> None:
+    p_values = tail_p_values(np.sort(past), np.sort(scores))
+    assert (np.diff(p_values) <= 0).all()
+    assert ((p_values > 0) & (p_values <= 1)).all()
+
+
+@QUICK
+@given(st.integers(0, 2**32), st.booleans())
+def test_half_space_trees_do_not_care_about_cuts(seed: int, learn_range: bool) -> None:
+    rng = np.random.default_rng(seed)
+    values = rng.random((90, 2))
+    values[rng.random((90, 2)) < 0.1] = np.nan
+    chosen = HalfSpaceTreesSettings(
+        trees=2, height=3, window=10, calibration=64, learn_range=learn_range, seed=seed
+    )  # fmt: skip
+    whole, pieces = HalfSpaceTrees(("a", "b"), chosen), HalfSpaceTrees(("a", "b"), chosen)
+    whole.grow(2)
+    pieces.grow(2)
+    rows = Rows(rng.integers(0, 2, 90), np.zeros(90, dtype=np.int64), values)
+    one = whole.advance(rows)
+    edges = [0, *sorted(rng.integers(0, 90, 4).tolist()), 90]
+    for a, b in itertools.pairwise(edges):
+        part = pieces.advance(Rows(rows.slots[a:b], rows.times[a:b], values[a:b]))
+        np.testing.assert_array_equal(part.p_value, one.p_value[a:b])
+        np.testing.assert_array_equal(part.contributions, one.contributions[a:b])
+
+
+@given(st.floats(1e-290, 1.0))
+def test_the_gaussian_quantile_inverts_the_p_value(p: float) -> None:
+    assert gaussian_p(gaussian_quantile(p)) == pytest.approx(p, rel=1e-9)
+
+
+@given(st.floats(0.0, 1e308))
+def test_no_gaussian_p_value_is_zero(z: float) -> None:
+    assert SMALLEST_P <= gaussian_p(z) == gaussian_p(-z) <= 1.0
+
+
+@given(st.lists(st.floats(0, 1), min_size=1), st.integers(1, 9))
+def test_bonferroni_stays_a_probability(p_values: list[float], tests: int) -> None:
+    corrected = bonferroni(np.array(p_values), float(tests))
+    assert ((corrected > 0) & (corrected <= 1)).all()
+    assert (corrected >= np.array(p_values)).all()
+
+
+@QUICK
+@given(
+    st.lists(
+        st.lists(st.tuples(st.floats(1e-6, 1), st.floats(0, 9), st.integers(0, 20)), min_size=4, max_size=4),
+        min_size=1, max_size=4,
+    )
+)  # fmt: skip
+def test_the_combination_is_bonferroni_over_the_mature(draw: list[list[tuple[float, float, int]]]) -> None:
+    needed = [5 + 3 * i for i in range(len(draw))]
+    parts = [
+        Scores(
+            score=np.array([score for _, score, _ in rows]),
+            p_value=np.array([p if seen >= need else 1.0 for p, _, seen in rows]),
+            contributions=np.array([[score / 2, score / 2] for _, score, _ in rows]),
+            seen=np.array([seen for _, _, seen in rows]),
+            expected=np.full((4, 2), float(i)) if i % 2 else None,
+        )
+        for i, (rows, need) in enumerate(zip(draw, needed, strict=True))
+    ]
+    combined = combine(parts, needed)
+    for row in range(4):
+        mature = [i for i, part in enumerate(parts) if part.seen[row] >= needed[i]]
+        driver = min(mature, key=lambda i: float(parts[i].p_value[row])) if mature else 0
+        smallest = float(parts[driver].p_value[row])
+        assert combined.driver[row] == driver
+        assert combined.needed[row] == needed[driver]
+        assert combined.scores.seen[row] == parts[driver].seen[row]
+        assert combined.scores.score[row] == parts[driver].score[row]
+        assert combined.scores.p_value[row] == pytest.approx(min(1.0, smallest * max(len(mature), 1)))
+        if combined.scores.expected is not None:
+            expected = combined.scores.expected[row, 0]
+            assert expected == driver if driver % 2 else math.isnan(expected)
