@@ -139,6 +139,7 @@ class BackgroundWorker:
     def __init__(self, folder: Path) -> None:
         self._lock = folder / "worker.lock"
         self.log = folder / "logs" / "worker.log"
+        self._process: subprocess.Popen[bytes] | None = None
 
     def pid(self) -> int | None:
         """Its process id while it runs."""
@@ -175,6 +176,7 @@ class BackgroundWorker:
                 file.write(str(process.pid))
                 file.flush()
                 self._await(process, ready, wait_s)
+                self._process = process
             finally:
                 os.close(ready)
         return process.pid, False
@@ -192,9 +194,14 @@ class BackgroundWorker:
             deadline = time.monotonic() + _STOP_S
             while time.monotonic() < deadline:
                 if self.pid() is None:
+                    self._reap()
                     return True
                 time.sleep(_POLL_S)
         return True
+
+    def _reap(self) -> None:
+        if self._process is not None:
+            self._process.wait()
 
     def _await(self, process: subprocess.Popen[bytes], ready: int, wait_s: float) -> None:
         import select
