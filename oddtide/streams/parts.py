@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
+from oddtide.domain.observability.notifications import Channel, Outbox
+from oddtide.domain.observability.policy import AlertPolicy
 from oddtide.streams.pipeline.plan import StreamPlan
 from oddtide.streams.ports import Artifacts, ReadModels, Toolkit, Trainer
 
@@ -13,12 +15,14 @@ __all__ = ["WorkerParts"]
 
 @dataclass(frozen=True, slots=True)
 class WorkerParts:
-    """``read_models`` is None where this worker projects nothing, ``notifier`` None where nobody is to be told."""
+    """``read_models`` is None where this worker projects nothing. Opened alerts wait in ``outbox`` and are told through
+    ``channels``, by name; None and empty where nobody is to be told."""
 
     plans: tuple[StreamPlan, ...]
     toolkit: Toolkit
     artifacts: Artifacts
     trainer: Trainer
     read_models: ReadModels | None = None
-    alerts: Any = None  # AGENTS: give it its type (the alert policy)
-    notifier: Any = None  # AGENTS: give it its type
+    alerts: AlertPolicy = field(default_factory=AlertPolicy)
+    outbox: Outbox | None = None
+    channels: Mapping[str, Channel] = field(default_factory=dict)
