@@ -59,7 +59,8 @@ def _java(composition: Composition) -> Finding:
 
 
 def _parts(composition: Composition) -> Finding:
-    from oddtide.adapters.embedded.jars import KAFKA_VERSION, KafkaJars
+    from oddtide.adapters.embedded import KAFKA_VERSION
+    from oddtide.adapters.embedded.jars import KafkaJars
 
     jars = KafkaJars()
     if jars.present():

@@ -52,7 +52,7 @@ class Settings(BaseSettings):
     )
     application: str = Field(
         default="oddtide",
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$",
         description="Name of this installation: consumer groups, transactions and ids of verdicts begin with it.",
     )
     data_folder: Path = Field(

@@ -52,7 +52,8 @@ def supervised(code: str, until: Callable[[list[str]], bool]) -> tuple[int, list
 
 def test_a_process_that_dies_is_started_again(tmp_path: Path) -> None:
     mark = tmp_path / "mark"
-    code = f"import os, pathlib\np = pathlib.Path({str(mark)!r})\nif not p.exists():\n    p.touch(); os._exit(9)\n{SLEEPER}"
+    die_once = f"import os, pathlib\np = pathlib.Path({str(mark)!r})\nif not p.exists():\n    p.touch(); os._exit(9)\n"
+    code = die_once + SLEEPER
     result, said = supervised(code, lambda said: sum("is process" in line for line in said) == 2)
     assert result == 0
     assert "worker 1 ended with exit code 9; starting it again in 2 s" in said
