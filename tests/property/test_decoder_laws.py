@@ -154,7 +154,7 @@ def same(one: Decoded, other: Decoded) -> None:
 
 
 @given(logs(), contracts)
-@settings(max_examples=400)
+@settings(max_examples=250)
 def test_every_record_is_accounted_for(records: list[Record], contract: Contract) -> None:
     decoded = ReadingDecoder(contract).decode(records)
     readings = decoded.readings
@@ -175,7 +175,7 @@ def test_every_record_is_accounted_for(records: list[Record], contract: Contract
 
 
 @given(logs(), contracts)
-@settings(max_examples=200)
+@settings(max_examples=120)
 def test_records_do_not_touch_one_another(records: list[Record], contract: Contract) -> None:
     decoder = ReadingDecoder(contract)
     whole = decoder.decode(records)

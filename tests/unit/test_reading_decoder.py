@@ -11,6 +11,7 @@ from oddtide.domain.quality.reasons import Reason
 from oddtide.streams.codecs.columns import MAX_ROWS
 from oddtide.streams.codecs.decoded import WHOLE_RECORD, Decoded, Record, Refusal
 from oddtide.streams.codecs.readings import ReadingDecoder
+from oddtide.streams.codecs.refusing import show
 
 ONE = Contract()
 SEVERAL = Contract((FeatureRule("a"), FeatureRule("b", required=False)))
@@ -446,6 +447,12 @@ def test_a_null_column_is_an_absent_one() -> None:
 def test_a_batch_of_times_alone_misses_its_feature_in_each_row() -> None:
     decoded = decode(record({"series": "s", "time": [1, 2]}))
     assert [(r.row, r.reason) for r in decoded.refusals] == [(0, "missing_feature"), (1, "missing_feature")]
+
+
+def test_anything_can_be_shown_briefly() -> None:
+    assert show(object()) == "object"
+    assert show("x" * 1_000) == repr("x" * 60) + "… (1000 long)"
+    assert show(10**70) == "1" + "0" * 59
 
 
 def test_every_reason_explains_itself() -> None:

@@ -21,7 +21,7 @@ class Reason(StrEnum):
     # The record as a whole
     NULL_VALUE = "null_value", "The record has no value (a tombstone)."
     EMPTY = "empty", "The value has no bytes but white space, or the batch has no rows."
-    TOO_LARGE = "too_large", "One record holds more readings than 100,000."
+    TOO_LARGE = "too_large", "One record holds more readings than 50,000, or than bytes."
     WRONG_ENCODING = "wrong_encoding", "The text is not UTF-8 without a byte order mark."
     NOT_JSON = "not_json", "The value is not one JSON document (RFC 8259)."
     TOO_DEEP = "too_deep", "JSON is nested deeper than 1,024 levels."

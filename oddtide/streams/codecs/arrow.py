@@ -35,6 +35,8 @@ _FILE: Final = b"ARROW1"
 _END: Final = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 _UNIT: Final = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 _RECORD_BATCH, _DICTIONARY_BATCH = 3, 2
+#: How Arrow before 1.0 named a compression; still read by pyarrow.
+_LEGACY: Final = b"ARROW:experimental_compression"
 _META = ("series", "time", "labels", "id")
 
 
@@ -94,6 +96,8 @@ def _batches(raw: bytes) -> list[pa.RecordBatch]:
     if source.tell() != len(body):
         raise refusal(Reason.INVALID_ARROW, f"{len(body) - source.tell()} bytes after the end of the stream")
     check_rows(rows)
+    if rows > len(raw):
+        raise refusal(Reason.TOO_LARGE, f"{rows} readings in {len(raw)} bytes; a reading takes at least one")
     return batches
 
 
@@ -107,29 +111,35 @@ def _refuse_compressed(body: bytes) -> None:
 
 def _compressed(metadata: bytes) -> bool:
     """Whether a message's record batch names a compression: pyarrow would tell only after having unpacked it."""
+    if _LEGACY in metadata:
+        return True
     message = struct.unpack_from("<I", metadata, 0)[0]
-    kind_at, header_at = _field(metadata, message, 1), _field(metadata, message, 2)
-    if kind_at is None or header_at is None:
-        return False
-    table = header_at + struct.unpack_from("<I", metadata, header_at)[0]
-    kind = metadata[kind_at]
+    kind, table = metadata[_present(metadata, message, 1)], _child(metadata, message, 2)
     if kind == _DICTIONARY_BATCH:
-        data_at = _field(metadata, table, 1)
-        if data_at is None:
-            return False
-        table = data_at + struct.unpack_from("<I", metadata, data_at)[0]
-    return kind in {_RECORD_BATCH, _DICTIONARY_BATCH} and _field(metadata, table, 3) is not None
+        table = _child(metadata, table, 1)
+    return kind in {_RECORD_BATCH, _DICTIONARY_BATCH} and _field(metadata, table, 3) > 0
 
 
-def _field(buffer: bytes, table: int, index: int) -> int | None:
-    """Where a flatbuffer table keeps its field, or None where it leaves it out."""
+def _child(buffer: bytes, table: int, index: int) -> int:
+    """The table that a flatbuffer table's field points to."""
+    place = _present(buffer, table, index)
+    return place + int(struct.unpack_from("<I", buffer, place)[0])
+
+
+def _present(buffer: bytes, table: int, index: int) -> int:
+    place = _field(buffer, table, index)
+    if not place:
+        raise ValueError("a message lacks its header")
+    return place
+
+
+def _field(buffer: bytes, table: int, index: int) -> int:
+    """Where a flatbuffer table keeps its field; 0 where it leaves it out. pyarrow has verified the message."""
     vtable = table - struct.unpack_from("<i", buffer, table)[0]
-    if vtable < 0:
-        raise ValueError("a table points outside its message")
     size = struct.unpack_from("<H", buffer, vtable)[0]
     entry = 4 + 2 * index
     offset = struct.unpack_from("<H", buffer, vtable + entry)[0] if entry + 2 <= size else 0
-    return table + offset if offset else None
+    return table + int(offset) if offset else 0
 
 
 def _chosen(schema: pa.Schema, rules: Rules) -> list[str]:

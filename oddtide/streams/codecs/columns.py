@@ -34,7 +34,7 @@ from oddtide.streams.codecs.times import Nanoseconds, nanoseconds
 __all__ = ["MAX_ROWS", "Columns", "check_rows", "is_batch", "read_batch", "read_columns"]
 
 #: Most readings in one record.
-MAX_ROWS: Final = 100_000
+MAX_ROWS: Final = 50_000
 
 _NUMBERS = frozenset({float, int})
 _SHOWN_SERIES = 100
