@@ -9,6 +9,7 @@ import pytest
 
 from oddtide.adapters.storage import SqlReadModels
 from oddtide.adapters.storage.projections import GROUPS
+from oddtide.domain.drift.events import DetectorAdapted, DriftWarned
 from oddtide.domain.errors import NotFoundError
 from oddtide.domain.mlops.events import ModelEvaluated, TrainingFailed
 from oddtide.domain.observability.events import (
@@ -18,6 +19,8 @@ from oddtide.domain.observability.events import (
     PartitionHealth,
     WorkerStopped,
 )
+from oddtide.domain.profiling.events import ProfileUpdated
+from oddtide.domain.quality.events import ContractViolated
 from oddtide.streams.ports import LoggedEvent, ReadModels
 from tests import read_model_events as make
 from tests.read_model_events import NOW, SECOND, Log, at
@@ -100,8 +103,9 @@ def test_a_fold_that_fails_changes_nothing(models: SqlReadModels, log: Log, monk
         raise RuntimeError("in the middle")
 
     monkeypatch.setattr("oddtide.adapters.storage.tracking.save", breaks)
+    events = [log.append(ALERTS, make.opened("b")), log.append(DETECTIONS, make.detection("v"))]
     with pytest.raises(RuntimeError):
-        fold(models, "observability", [log.append(ALERTS, make.opened("b")), log.append(DETECTIONS, make.detection("v"))])
+        fold(models, "observability", events)
     monkeypatch.undo()
     assert (models.content_hash("observability"), models.positions("observability")) == before
     assert models.notifications() == {"pending": 2}
@@ -304,13 +308,14 @@ def test_what_is_cleared_away_is_no_content(database_url: str, log: Log, clock: 
 
 
 def test_quality(models: SqlReadModels, log: Log) -> None:
-    quality = [
+    quality: list[ContractViolated | ProfileUpdated] = [
         make.violated("q1", offset=1), make.violated("q2", offset=2), make.violated("q3", offset=2, rule="order"),
         make.violated("q2", offset=2), make.profile(10, offset=10), make.profile(20, offset=20),
         make.profile(10, offset=10),
     ]  # fmt: skip
     fold(models, "observability", [log.append("oddtide.quality", event, id=event.id) for event in quality])
-    fold(models, "health", [log.append(LEDGER, make.batch(0, 9, scored=4, rejected={"not_json": 3}, skipped={"late": 2}))])
+    batch = make.batch(0, 9, scored=4, rejected={"not_json": 3}, skipped={"late": 2})
+    fold(models, "health", [log.append(LEDGER, batch)])
     summary = models.quality()
     assert [(row["rule"], row["count"], row["newest"]) for row in summary["violations"]] == [
         ("range", 2, at(2)), ("order", 1, at(2)),
@@ -324,7 +329,9 @@ def test_quality(models: SqlReadModels, log: Log) -> None:
 
 
 def test_drift(models: SqlReadModels, log: Log) -> None:
-    events = [make.warned("w", offset=1), make.drifted("d", offset=2), make.adapted("a", offset=2)]
+    events: list[DriftWarned | DetectorAdapted] = [
+        make.warned("w", offset=1), make.drifted("d", offset=2), make.adapted("a", offset=2),
+    ]  # fmt: skip
     fold(models, "observability", [log.append("oddtide.drift", event, id=event.id) for event in [*events, *events]])
     assert [(row["type"], row["id"]) for row in models.drift()] == [
         ("DriftDetected", "d"), ("DetectorAdapted", "a"), ("DriftWarned", "w"),
@@ -338,8 +345,8 @@ def test_feedback_and_its_withdrawal_in_any_order(models: SqlReadModels, log: Lo
     topic = "oddtide.feedback"
     fold(models, "observability", [log.append(topic, make.withdrawn("f1"), partition=1)])
     assert models.feedback() == []
-    said = [make.given("f1", second=1), make.given("f2", verdict="v2", second=2), make.given("f2", verdict="v2", second=2)]
-    fold(models, "observability", [log.append(topic, event, id=event.id) for event in said])
+    first, second = make.given("f1", second=1), make.given("f2", verdict="v2", second=2)
+    fold(models, "observability", [log.append(topic, event, id=event.id) for event in (first, second, second)])
     newest, older = models.feedback()
     assert (newest["id"], newest["label"], newest["withdrawn"]) == ("f2", "dismissed", "")
     assert (older["id"], older["withdrawn"], older["withdrawn_by"]) == ("f1", at(1), "bob")
@@ -380,7 +387,8 @@ def test_who_has_which_partition(models: SqlReadModels, log: Log) -> None:
     (owned,) = models.partitions()
     assert (owned["worker"], owned["position"], owned["end"], owned["lag"], owned["records"]) == ("w1", 7, 9, 2, 5)
     fold(models, "health", [log.append(HEALTH, make.beat("w3", second=4, partitions=[other]))])
-    assert [(row["partition"], row["worker"], row["records"]) for row in models.partitions()] == [(0, "w1", 5), (1, "w3", 0)]
+    owners = [(row["partition"], row["worker"], row["records"]) for row in models.partitions()]
+    assert owners == [(0, "w1", 5), (1, "w3", 0)]
 
 
 def test_the_states_of_a_worker(models: SqlReadModels, log: Log, clock: Clock) -> None:
@@ -409,8 +417,8 @@ def test_the_states_of_a_worker(models: SqlReadModels, log: Log, clock: Clock) -
 
 def test_what_is_degraded_and_where_the_ledger_is_broken(models: SqlReadModels, log: Log) -> None:
     degraded = [
-        AgentDegraded(worker="w", part="river", reason="slow", remedy="wait", time=at(n), ) for n in (2, 1)
-    ]  # fmt: skip
+        AgentDegraded(worker="w", part="river", reason="slow", remedy="wait", time=at(n)) for n in (2, 1)
+    ]
     broken = LedgerBroken(stream="s", topic="t", partition=0, offset=5, problem="gap", time=at(0))
     fold(models, "health", [log.append(HEALTH, event) for event in [*degraded, broken]])
     assert [row["time"] for row in models.degraded()] == [at(2)]

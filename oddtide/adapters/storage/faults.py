@@ -23,9 +23,11 @@ _REMEDIES = (
     ("malformed", "The file is damaged: move it away and run `oddtide projections rebuild`; the log has it all."),
     ("password authentication", "Correct the user or the password in the database's URL."),
     ("does not exist", "Create the database or the user that the URL names, or correct the URL."),
+    ("no schema", "Grant the user of the URL the right to use a schema and to create tables in it."),
     ("permission denied", "Grant the user of the URL the right to create tables in the schema."),
 )
-_PERMISSION_DENIED = "42501"
+#: What PostgreSQL counts as wrong SQL, but is a missing right: no privilege; no schema that this user may see.
+_RIGHTS = frozenset({"42501", "3F000"})
 _ELSE = "Check that the database server runs, that the URL is right and that this machine may reach it."
 _ELSE_FILE = "Check the file and its disk."
 
@@ -42,7 +44,7 @@ def faults(shown: str) -> Iterator[None]:
         cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
         if isinstance(error, IntegrityError | DataError) or not isinstance(error, DBAPIError | sqlite3.Error):
             raise
-        if isinstance(error, ProgrammingError) and getattr(cause, "sqlstate", "") != _PERMISSION_DENIED:
+        if isinstance(error, ProgrammingError) and getattr(cause, "sqlstate", "") not in _RIGHTS:
             raise
         message = " ".join(str(cause).split())
         problem = f"The database {shown} cannot be used: {message}."

@@ -56,7 +56,11 @@ class SqlReadModels(Queries, SqlOutbox):
 
     def open(self) -> Self:
         """Bring the database to this build's schema. Raises ``StorageUnavailableError``."""
-        migrate(self._database)
+        try:
+            migrate(self._database)
+        except BaseException:
+            self.close()
+            raise
         return self
 
     def close(self) -> None:

@@ -1,0 +1,1 @@
+"""The schema's history, one file a step; :mod:`oddtide.adapters.storage.migrate` runs it."""
