@@ -1,0 +1,164 @@
+"""The whole way, through the command line alone: files pushed through a real Kafka and worker give the verdicts that
+``oddtide detect`` gives of the same files; killed in the middle, a worker leaves no reading unaccounted for."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from oddtide.domain.observability.ledger import BatchCompleted, check_batch, check_succession
+from oddtide.streams.broker import BrokerAccess
+from oddtide.streams.codecs.frames import expand_frame
+from oddtide.streams.ledger import read_ledgers
+from tests.integration.agents_kit import eventually
+from tests.integration.test_ingest import Platform
+
+NAB = Path(__file__).parents[3] / "shared" / "data" / "nab" / "data"
+FILES = (
+    "realKnownCause/nyc_taxi.csv.gz",
+    "realAWSCloudwatch/ec2_cpu_utilization_24ae8d.csv.gz",
+    "realTraffic/speed_7578.csv.gz",
+)
+COORDINATES = {"id", "topic", "partition", "offset", "row"}
+PARTITIONS = 3
+
+
+class Cli:
+    """``oddtide`` as a program, with a settings file of its own."""
+
+    def __init__(self, kafka: str, prefix: str, folder: Path, stream: str = "") -> None:
+        self.file = folder / "oddtide.toml"
+        self.folder, self.kafka, self.topic = folder, kafka, f"{prefix}.readings"
+        self.file.write_text(
+            f'application = "{prefix}"\nprefix = "{prefix}"\ndata_folder = "data"\n'
+            f'[kafka]\nbootstrap = "{kafka}"\n[worker]\nmetrics_port = 0\nsession_timeout_s = 6\n'
+            f'[[streams]]\nname = "readings"\npartitions = {PARTITIONS}\npublish = "all"\n{stream}'
+        )
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "oddtide", "--config", str(self.file), *arguments]
+
+    def run(self, *arguments: str, code: int = 0) -> str:
+        done = subprocess.run(self.command(*arguments), capture_output=True, text=True, timeout=100, check=False)
+        assert done.returncode == code, f"{arguments} ended with {done.returncode}:\n{done.stderr}"
+        return done.stdout
+
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(self.command(*arguments), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    @contextmanager
+    def worker(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+        """A worker process of the ingest role; asked to stop at the end, which it must do in order."""
+        with (self.folder / "worker.log").open("ab") as log:
+            process = subprocess.Popen(self.command("worker", "--roles", "ingest", *arguments), stderr=log)
+            try:
+                yield process
+            finally:
+                if process.poll() is None:
+                    process.terminate()
+                process.wait(60)
+
+    def detected(self, file: Path) -> list[dict[str, Any]]:
+        """What ``oddtide detect`` says of a file, with the stream's own settings."""
+        lines = self.run("detect", str(file), "--stream", "readings", "--all", "--output", "jsonl").splitlines()
+        return [json.loads(line) for line in lines]
+
+    async def ledgers(self) -> dict[int, list[BatchCompleted]]:
+        ledgers: dict[int, list[BatchCompleted]] = {partition: [] for partition in range(PARTITIONS)}
+        for record in await self.platform().records(f"{self.topic}.ledger"):
+            ledgers[record.partition].append(msgspec.json.decode(record.value, type=BatchCompleted))
+        return ledgers
+
+    def platform(self) -> Platform:
+        return Platform(self.kafka, self.topic.removesuffix(".readings"), self.folder, PARTITIONS)
+
+    async def readings_in_ledger(self) -> int:
+        ledgers = await read_ledgers(BrokerAccess(self.kafka), f"{self.topic}.ledger", range(PARTITIONS))
+        return sum(ledger.records for ledger in ledgers.values())
+
+    async def settled(self, readings: int) -> None:
+        await eventually(self.readings_in_ledger, lambda seen: seen >= readings)
+
+    async def verdicts(self) -> list[dict[str, Any]]:
+        frames = await self.platform().records(f"{self.topic.removesuffix('.readings')}.verdicts")
+        return [msgspec.to_builtins(verdict) for frame in frames for verdict in expand_frame(frame.value)]
+
+
+@pytest.fixture
+def cli(kafka: str, topic_prefix: str, tmp_path: Path) -> Cli:
+    subject = Cli(kafka, topic_prefix, tmp_path)
+    subject.run("topics", "create")
+    return subject
+
+
+def comparable(verdict: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in verdict.items() if name not in COORDINATES}
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.skipif(not NAB.exists(), reason="the labelled data beside the checkout (../shared/data) is not here")
+async def test_the_worker_says_what_detect_says_of_the_same_files(cli: Cli) -> None:
+    files = [NAB / name for name in FILES]
+    expected = {file: cli.detected(file) for file in files}
+    total = sum(map(len, expected.values()))
+    assert total > 9_000
+    with cli.worker():
+        for file in files:
+            await asyncio.to_thread(cli.run, "produce", str(file))
+        await cli.settled(total)
+    found = await cli.verdicts()
+    assert len({verdict["id"] for verdict in found}) == len(found) == total
+    for verdicts in expected.values():
+        series = verdicts[0]["series"]
+        mine = [comparable(verdict) for verdict in found if verdict["series"] == series]
+        assert mine == [comparable(verdict) for verdict in verdicts]
+    assert any(verdict["is_anomaly"] for verdict in found)
+
+
+def noise(folder: Path, rows: int) -> Path:
+    values = np.random.default_rng(5).normal(20, 1, rows)
+    file = folder / "noise.csv"
+    lines = [f"{1_700_000_000 + i},sensor-{i % 40},{values[i]:.6f}" for i in range(rows)]
+    file.write_text("\n".join(["time,series,value", *lines]) + "\n")
+    return file
+
+
+@pytest.mark.timeout(300)
+async def test_killed_in_the_middle_no_reading_is_lost_and_repeats_are_counted(
+    cli: Cli, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    rows, kills = 60_000, 0
+    file = noise(tmp_path, rows)
+    producer = cli.start("produce", str(file), "--rate", "12000")
+    while kills < 2:
+        seen = await cli.readings_in_ledger()
+        with cli.worker() as process:
+            await cli.settled(min(seen + 5_000, rows))
+            os.kill(process.pid, signal.SIGKILL)
+            process.wait(10)
+            kills += 1
+    assert producer.wait(60) == 0
+    with cli.worker():
+        await cli.settled(rows)
+    for ledger in (await cli.ledgers()).values():
+        for previous, batch in zip([None, *ledger[:-1]], ledger, strict=True):
+            assert check_batch(batch) == []
+            assert check_succession(previous, batch) == []
+    counts = Counter(verdict["id"] for verdict in await cli.verdicts())
+    repeats = sum(counts.values()) - len(counts)
+    record_property("repeats", repeats)
+    assert len(counts) == rows
+    assert repeats == 0
