@@ -19,10 +19,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # Where a PostgreSQL server can be started its tests run, and the coverage gate holds.
 POSTGRES := $(shell command -v initdb 2>/dev/null || ls /usr/lib/postgresql/*/bin/initdb 2>/dev/null | tail -n 1)
 GATE := 95
-# What tests compiled loops. Coverage cannot see into those, so these files run a second time uncompiled; without the
+# Coverage cannot see into compiled loops, so the tests marked `kernels` run a second time uncompiled; without the
 # measurements of quality, which take many readings and cover nothing more. Integers wrap there on purpose.
-KERNEL_TESTS := $(addprefix tests/,unit/test_ewma.py unit/test_half_space_trees.py unit/test_profiling.py \
-  unit/test_running_hash.py unit/test_validation.py property/test_detection_laws.py property/test_quality_laws.py)
 NOT_UNCOMPILED := not rivers_on_shuttle and not on_real_series and not on_gaussian_noise
 
 help:  ## this list
@@ -43,8 +41,8 @@ install: $(VENV)/.installed
 test: $(VENV)/.installed-dev
 	@rm -f .coverage .coverage.*
 	@echo "# kernels once more, uncompiled, so that coverage sees their bodies"
-	@NUMBA_DISABLE_JIT=1 $(BIN)/coverage run -m pytest -q --no-header -k '$(NOT_UNCOMPILED)' \
-	  -W 'ignore:overflow encountered:RuntimeWarning' $(KERNEL_TESTS)
+	@NUMBA_DISABLE_JIT=1 $(BIN)/coverage run -m pytest -q --no-header -m kernels -k '$(NOT_UNCOMPILED)' \
+	  -W 'ignore:overflow encountered:RuntimeWarning'
 	@echo "# the whole suite"
 	@$(BIN)/coverage run -m pytest $(ARGS)
 	@$(BIN)/coverage combine --quiet
