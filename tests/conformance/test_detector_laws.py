@@ -21,11 +21,12 @@ from oddtide.adapters.pyod import train
 from oddtide.adapters.river.detectors import build as build_river
 from oddtide.adapters.river.models import available as river_models
 from oddtide.domain.detection import Adoptable, Detector, DetectorSpec, Rows, Scores, build_detector, known_detectors
+from oddtide.domain.detection.registry import Build
 from oddtide.domain.errors import OddtideError, UsageError
 from oddtide.domain.readings import FloatArray
 
 FEATURES = ("flow", "pressure")
-FAMILIES = {"river": build_river, "pyod": build_pyod}
+FAMILIES: dict[str, Build] = {"river": build_river, "pyod": build_pyod}
 QUICK: dict[str, dict[str, object]] = {
     "ewma": {"warm_up": 8},
     "half_space_trees": {"window": 16, "height": 4, "trees": 4, "calibration": 64},
@@ -53,7 +54,7 @@ def make(kind: str) -> Detector:
     return detector
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=[pytest.param(k, marks=[] if ":" in k else pytest.mark.kernels) for k in KINDS])
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -328,6 +329,7 @@ def test_memory_is_bounded(kind: str) -> None:
     assert sizes[0] == sizes[1]
 
 
+@pytest.mark.kernels
 def test_the_seed_decides() -> None:
     quick = QUICK["half_space_trees"]
     results: list[FloatArray] = []

@@ -16,6 +16,7 @@ from oddtide.domain.detection.ewma import Ewma, EwmaSettings
 from oddtide.domain.detection.half_space_trees import HalfSpaceTrees, HalfSpaceTreesSettings
 from oddtide.domain.statistics import SMALLEST_P, bonferroni, gaussian_p, gaussian_quantile
 
+pytestmark = pytest.mark.kernels
 ordinary = st.floats(-100.0, 100.0, allow_subnormal=False).map(lambda x: round(x, 3))
 any_value = st.one_of(ordinary, ordinary, st.floats(allow_infinity=False))  # NaN: missing
 QUICK = settings(max_examples=60, deadline=None)
@@ -88,8 +89,8 @@ def test_calibration_equals_its_definition(scores: list[float], window: int) -> 
             assert p_values[i] == pytest.approx((1 + larger) / (n + 1))
         else:
             k = min(max(8, n // 16), n - 1)
-            excess = np.mean(np.array(past[n - k :]) - past[n - k - 1])
-            excess = max(excess, 1e-6 * past[n - k - 1], 1e-150)
+            mean = float(np.mean(np.array(past[n - k :]) - past[n - k - 1]))
+            excess = max(mean, 1e-6 * past[n - k - 1], 1e-150)
             tail = k / (n + 1) * math.exp(-k * math.log1p((score - past[n - k - 1]) / (k * excess)))
             assert p_values[i] == pytest.approx(max(min(1 / (n + 1), tail), (n + 1.0) ** -4), rel=1e-4)
 

@@ -159,3 +159,8 @@ def verdict(**fields: object) -> Verdict:
 )
 def test_a_verdict_is_put_in_words(fields: dict[str, object], line: str) -> None:
     assert reason(verdict(**fields)) == line
+
+
+def test_a_detector_goes_by_its_label() -> None:
+    assert DetectorSpec("ewma", label="slow").name == "slow"
+    assert DetectorSpec("ewma").name == "ewma"

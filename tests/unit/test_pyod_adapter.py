@@ -178,7 +178,7 @@ def test_another_missing_package_is_named() -> None:
 
 
 def test_without_pyod_the_remedy_is_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "pyod", None)
     with pytest.raises(MissingExtraError, match="pip install pyod"):
         catalogue._folder()
 

@@ -36,10 +36,11 @@ _OPTIONAL = frozenset({"combo", "pandas", "suod", "torch", "xgboost"})
 
 
 def _folder() -> Path:
-    spec = importlib.util.find_spec("pyod")
-    if spec is None or spec.origin is None:
-        raise MissingExtraError("PyOD is not installed.", remedy="Install it: pip install pyod.")
-    return Path(spec.origin).parent / "models"
+    try:
+        import pyod  # imported late: it is slow to import
+    except ImportError:
+        raise MissingExtraError("PyOD is not installed.", remedy="Install it: pip install pyod.") from None
+    return Path(next(iter(pyod.__path__))) / "models"
 
 
 @cache

@@ -84,14 +84,13 @@ def _grade(
     learning: bool,
     out: FloatArray,
 ) -> None:
-    """Rows in order: a p-value where ``out`` has room, then learnt where ``learning``. NaN: p 1, not learnt."""
+    """Rows in order: a p-value into ``out``, then learnt where ``learning``. NaN: p 1, not learnt."""
     window = recent.shape[1]
     for i in range(len(slots)):
         slot, score = slots[i], scores[i]
         n = min(counts[slot], window)
         absent = math.isnan(score)
-        if len(out) > 0:
-            out[i] = 1.0 if absent or n < minimum else tail_p_value(ordered[slot], n, score)
+        out[i] = 1.0 if absent or n < minimum else tail_p_value(ordered[slot], n, score)
         if learning and not absent:
             place = counts[slot] % window
             oldest = recent[slot, place] if n == window else math.nan
@@ -135,12 +134,8 @@ class Calibration:
         """(n,) p-values of (n,) scores in log order, each by those of its slot before it; NaN is no score (p 1).
         Where ``learn`` each is then learnt; otherwise nothing changes."""
         p_values = np.empty(len(scores))
-        self._go(slots, scores, learn, p_values)
+        _grade(self._recent, self._ordered, self._counts, slots, scores, self.minimum, learn, p_values)
         return p_values
-
-    def learn(self, slots: IntArray, scores: FloatArray) -> None:
-        """Learn scores without grading them."""
-        self._go(slots, scores, True, np.empty(0))
 
     def forget(self, slot: int) -> None:
         """Reset one slot."""
@@ -163,6 +158,3 @@ class Calibration:
         ordered = array_of(state, "calibration_ordered", self._ordered)
         counts = array_of(state, "calibration_counts", self._counts)
         self._recent, self._ordered, self._counts, self._slots = recent, ordered, counts, len(counts)
-
-    def _go(self, slots: IntArray, scores: FloatArray, learn: bool, out: FloatArray) -> None:
-        _grade(self._recent, self._ordered, self._counts, slots, scores, self.minimum, learn, out)
