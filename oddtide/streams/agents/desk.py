@@ -7,20 +7,18 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
 import structlog
-from aiokafka.errors import KafkaError, ProducerFenced
+from aiokafka.errors import ProducerFenced
 
-from oddtide.domain.errors import DependencyError
 from oddtide.streams.agents.decisions import DecisionLog
+from oddtide.streams.agents.patience import TRANSIENT
 from oddtide.streams.agents.sole_owner import own_alone
 from oddtide.streams.app import WorkerContext
 from oddtide.streams.transport import BatchApp
 
-__all__ = ["TRANSIENT", "Desk"]
+__all__ = ["Desk"]
 
 Step: TypeAlias = Callable[[], Awaitable[None]]
 
-#: What may pass by itself: tried again. Anything else ends the worker with its reason.
-TRANSIENT = (KafkaError, DependencyError, OSError, asyncio.TimeoutError)
 _RETRY_S = 1.0
 
 _log = structlog.get_logger(__name__)

@@ -8,14 +8,13 @@ outbox, where it has one and channels.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import structlog
 from mode import Service
 
 from oddtide.streams.agents.alerting import build_alerts
 from oddtide.streams.agents.outbox import OutboxSender
 from oddtide.streams.agents.projecting import Projector
+from oddtide.streams.agents.roles import Role
 from oddtide.streams.app import WorkerContext, batch_agent, make_app
 from oddtide.streams.parts import WorkerParts
 from oddtide.streams.ports import ReadModels
@@ -26,15 +25,6 @@ ROLE = "observability"
 _PROJECTED = ("detections", "quality", "drift", "alerts", "feedback")
 
 _log = structlog.get_logger(__name__)
-
-
-class Role(Service):
-    """Several services as one role."""
-
-    def __init__(self, services: Sequence[Service]) -> None:
-        super().__init__()
-        for service in services:
-            self.add_dependency(service)
 
 
 def build(context: WorkerContext, parts: WorkerParts) -> Service:

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import structlog
 from faust.types import TP
 
-from oddtide.domain.errors import DependencyError
 from oddtide.streams.agents.batches import logged_events
+from oddtide.streams.agents.patience import persistently
 from oddtide.streams.app import WorkerContext
 from oddtide.streams.ports import LoggedEvent, ReadModels
 
-__all__ = ["Folded", "Projector"]
-
-#: Called with the events of a batch after they were folded.
-Folded: TypeAlias = Callable[[Sequence[LoggedEvent]], Awaitable[None]]
-
-_RETRY_S = 1.0
+__all__ = ["Projector"]
 
 _log = structlog.get_logger(__name__)
 
@@ -52,15 +47,7 @@ class Projector:
     async def fold(self, tp: TP, records: Sequence[Any], events: Sequence[LoggedEvent]) -> None:
         """Fold the events of a batch; the position moves behind its last record."""
         position = {(tp.topic, tp.partition): records[-1].offset + 1}
-        while True:
-            try:
-                await asyncio.to_thread(self._read_models.fold, self._name, events, position)
-            except DependencyError as error:
-                self._say(str(error))
-                await asyncio.sleep(_RETRY_S)
-            else:
-                self._say("")
-                return
+        await persistently(lambda: asyncio.to_thread(self._read_models.fold, self._name, events, position), self._say)
 
     def _say(self, reason: str) -> None:
         if bool(reason) != self._well:

@@ -8,7 +8,7 @@ falls silent, Kafka rebalances the group and the next member takes over. A fence
 This leans on two private hooks of Faust 0.15.3's assignor, which is pinned for the transport's sake already:
 ``_update_member_urls`` sees every member's metadata (with what it holds now), and
 ``_global_table_standby_assignments`` has the last word on assignments before they are sent.
-``tests/integration/test_agents_sole_owner.py`` holds it to them.
+``tests/integration/test_agents_alerts.py`` holds it to them.
 """
 
 from __future__ import annotations
