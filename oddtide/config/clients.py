@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["Consumer", "Item", "Producer"]
 
 #: A moment: RFC 3339 text, a Unix epoch in s, ms, µs or ns (told by its size), a datetime (UTC where it has no zone).
-Time: TypeAlias = str | int | float | datetime | np.datetime64
+Time: TypeAlias = str | int | float | datetime | np.datetime64 | np.integer[Any] | np.floating[Any]
 _ROWS_A_RECORD = 1_000
 
 
