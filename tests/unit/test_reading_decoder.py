@@ -1,53 +1,14 @@
 from __future__ import annotations
 
-import base64
-
 import numpy as np
 import orjson
 import pytest
 
 from oddtide.domain.quality.contract import Contract, FeatureRule
 from oddtide.domain.quality.reasons import Reason
-from oddtide.streams.codecs.columns import MAX_ROWS
-from oddtide.streams.codecs.decoded import WHOLE_RECORD, Decoded, Record, Refusal
-from oddtide.streams.codecs.readings import ReadingDecoder
+from oddtide.streams.codecs.decoded import Record
 from oddtide.streams.codecs.refusing import show
-
-ONE = Contract()
-SEVERAL = Contract((FeatureRule("a"), FeatureRule("b", required=False)))
-OPTIONAL = Contract((FeatureRule("a", required=False), FeatureRule("b", required=False)))
-TIME = "2026-01-31T12:00:00Z"
-NS = 1_769_860_800 * 10**9
-CE = {"ce_specversion": "1.0", "ce_type": "oddtide.Reading", "ce_id": "1", "ce_source": "x"}
-
-
-def record(
-    value: object, *, key: bytes | None = None, headers: dict[str, str] | None = None, offset: int = 7
-) -> Record:
-    raw = value if value is None or isinstance(value, bytes) else orjson.dumps(value)
-    return Record(offset, 1_000, key, raw, [(name, text.encode()) for name, text in (headers or {}).items()])
-
-
-def decode(*records: Record, contract: Contract = ONE) -> Decoded:
-    return ReadingDecoder(contract).decode(records)
-
-
-def refused(value: object, *, contract: Contract = ONE, key: bytes | None = None, **headers: str) -> str:
-    """The reason why the whole of a record was refused."""
-    names = {name.replace("content_type", "content-type"): text for name, text in headers.items()}
-    decoded = decode(record(value, key=key, headers=names), contract=contract)
-    assert len(decoded.readings) == 0
-    (refusal,) = decoded.refusals
-    assert (refusal.offset, refusal.row) == (7, WHOLE_RECORD)
-    assert 0 < len(refusal.detail) < 300
-    assert type(refusal.reason) is str
-    assert refusal.reason in {reason.value for reason in Reason}
-    return refusal.reason
-
-
-def reading(**fields: object) -> dict[str, object]:
-    return {"series": "s", "time": TIME, "value": 1.5, **fields}
-
+from tests.unit.decoding import NS, OPTIONAL, SEVERAL, TIME, decode, reading, record, refused
 
 # --- readings that are taken -----------------------------------------------------------------------------------------
 
@@ -138,87 +99,6 @@ def test_undeclared_fields_may_be_ignored() -> None:
     )
     assert decoded.readings.values.tolist() == [[1.5], [2.0], [3.0], [4.0], [5.0]]
     assert decoded.refusals == []
-
-
-# --- CloudEvents -----------------------------------------------------------------------------------------------------
-
-
-def test_a_binary_cloudevent_lends_series_and_time() -> None:
-    headers = {**CE, "ce_subject": "pump", "ce_time": TIME, "content-type": "application/json"}
-    decoded = decode(record({"value": 1}, key=b"k", headers=headers))
-    assert list(decoded.readings.series) == ["pump"]
-    assert decoded.readings.times.tolist() == [NS]
-
-
-def test_the_reading_goes_before_its_cloudevent() -> None:
-    headers = {**CE, "ce_subject": "pump", "ce_time": "2020-01-01T00:00:00Z"}
-    decoded = decode(record(reading(), headers=headers))
-    assert list(decoded.readings.series) == ["s"]
-    assert decoded.readings.times.tolist() == [NS]
-
-
-def structured(**fields: object) -> dict[str, object]:
-    return {"specversion": "1.0", "type": "oddtide.Reading", "id": "1", "source": "x", **fields}
-
-
-@pytest.mark.parametrize("headers", [{}, {"content-type": "application/cloudevents+json; charset=utf-8"}])
-def test_a_structured_cloudevent(headers: dict[str, str]) -> None:
-    event = structured(subject="pump", time=TIME, data={"value": 1}, datacontenttype="application/json")
-    decoded = decode(record(event, headers=headers), record(structured(data=reading()), headers=headers))
-    assert list(decoded.readings.series) == ["pump", "s"]
-    assert decoded.readings.times.tolist() == [NS, NS]
-
-
-def test_structured_data_in_base64() -> None:
-    event = structured(data_base64=base64.b64encode(orjson.dumps(reading())).decode())
-    assert len(decode(record(event)).readings) == 1
-
-
-def test_a_cloudevent_may_carry_a_batch() -> None:
-    batch = {"time": [1_700_000_000, None], "value": [1, 2]}
-    decoded = decode(record(batch, headers={**CE, "ce_type": "oddtide.Readings", "ce_time": TIME, "ce_subject": "p"}))
-    assert list(decoded.readings.series) == ["p", "p"]
-    assert decoded.readings.times.tolist() == [1_700_000_000 * 10**9, NS]
-
-
-@pytest.mark.parametrize(
-    ("value", "headers", "reason"),
-    [
-        (reading(), {**CE, "ce_type": "com.acme.Other"}, "unknown_event_type"),
-        (reading(), {**CE, "ce_specversion": "0.3"}, "unsupported_specversion"),
-        (reading(), {"ce_type": "oddtide.Reading"}, "unsupported_specversion"),
-        (reading(), {"ce_specversion": "1.0"}, "unknown_event_type"),
-        (structured(type="x", data=reading()), {}, "unknown_event_type"),
-        (structured(type=["oddtide.Reading"], data=reading()), {}, "unknown_event_type"),
-        (structured(specversion=1.0, data=reading()), {}, "unsupported_specversion"),
-        (structured(), {}, "not_an_object"),
-        (structured(data="text"), {}, "not_an_object"),
-        (structured(data_base64="%%%"), {}, "not_json"),
-        (structured(data_base64=1), {}, "not_json"),
-        (structured(datacontenttype=1, data={}), {}, "unknown_content_type"),
-        (structured(datacontenttype="text/xml", data="<a/>"), {}, "unknown_content_type"),
-        (structured(datacontenttype="application/vnd.apache.arrow.stream", data="x"), {}, "unknown_content_type"),
-        (structured(data={"value": 1}, time="yesterday", subject="s"), {}, "invalid_time"),
-        (structured(data={"value": 1}, time=TIME, subject=5), {}, "missing_series"),
-        ([1], {"content-type": "application/cloudevents+json"}, "not_an_object"),
-        ({"value": 1}, {**CE, "ce_subject": "s"}, "missing_time"),
-        (reading(), {"content-type": "text/html"}, "unknown_content_type"),
-        (reading(), {"content-type": "application/json; charset=latin-1"}, "wrong_encoding"),
-    ],
-)  # fmt: skip
-def test_cloudevents_and_content_types_that_are_refused(value: object, headers: dict[str, str], reason: str) -> None:
-    decoded = decode(record(value, headers=headers))
-    assert [refusal.reason for refusal in decoded.refusals] == [reason]
-    assert len(decoded.readings) == 0
-
-
-def test_a_header_that_is_not_utf8_matters_only_where_it_means_something() -> None:
-    value = orjson.dumps(reading())
-    foreign = Record(0, 0, None, value, [("other", b"\xff"), ("ce_none", None)])  # type: ignore[list-item]  # a client's
-    meant = Record(1, 0, None, value, [("ce_type", b"\xff")])
-    decoded = decode(foreign, meant)
-    assert len(decoded.readings) == 1
-    assert [refusal.reason for refusal in decoded.refusals] == ["wrong_encoding"]
 
 
 # --- what is refused -------------------------------------------------------------------------------------------------
@@ -354,99 +234,6 @@ def test_names_seen_are_forgotten_when_there_are_too_many(monkeypatch: pytest.Mo
     monkeypatch.setattr("oddtide.streams.codecs.fast._REMEMBERED", 2)
     records = [record(reading(series=f"s{i % 5}"), offset=i) for i in range(20)]
     assert list(decode(*records).readings.series) == [f"s{i % 5}" for i in range(20)]
-
-
-# --- batches in JSON columns -----------------------------------------------------------------------------------------
-
-
-def test_a_batch_of_one_series() -> None:
-    decoded = decode(record({"series": "s", "time": [1, 2.5, TIME], "value": [1, 2.5, 3], "labels": {"a": "b"}}))
-    readings = decoded.readings
-    assert list(readings.series) == ["s"] * 3
-    assert readings.times.tolist() == [10**9, 2_500_000_000, NS]
-    assert readings.values.tolist() == [[1.0], [2.5], [3.0]]
-    assert readings.offsets.tolist() == [7, 7, 7]
-    assert readings.rows.tolist() == [0, 1, 2]
-    assert list(readings.labels) == [{"a": "b"}] * 3
-
-
-def test_a_batch_over_many_series_with_features_and_labels() -> None:
-    batch = {
-        "series": ["x", None, "z"], "time": [1, 2, 3], "labels": [None, {"a": "b"}, {}],
-        "features": {"a": [1, 2, 3], "b": [None, 5, 6.5]},
-    }  # fmt: skip
-    readings = decode(record(batch, key=b"y"), contract=SEVERAL).readings
-    assert list(readings.series) == ["x", "y", "z"]
-    np.testing.assert_array_equal(readings.values, [[1, np.nan], [2, 5], [3, 6.5]])
-    assert list(readings.labels) == [None, {"a": "b"}, None]
-
-
-def test_an_optional_feature_may_have_no_column() -> None:
-    batch = {"series": "s", "time": [1, 2], "features": {"a": [1, None]}}
-    decoded = decode(record(batch), contract=OPTIONAL)
-    np.testing.assert_array_equal(decoded.readings.values, [[1, np.nan]])
-    assert [(r.row, r.reason) for r in decoded.refusals] == [(1, "missing_feature")]
-
-
-def test_bad_rows_are_refused_alone_with_their_series() -> None:
-    batch = {
-        "series": ["a", "b", 3, "d", "", "f", "g" * 600, "h"],
-        "time": [1, "?", 3, 4, 5, None, 7, 8],
-        "value": [1, 2, 3, "x", 5, 6, 7, 8],
-        "labels": [None, None, None, None, None, None, None, {"a": 1}],
-    }
-    decoded = decode(record(batch, key=b"fallback"))
-    assert decoded.readings.rows.tolist() == [0]
-    assert [Refusal(7, r.row, r.reason, "", r.series) for r in decoded.refusals] == [
-        Refusal(7, 1, "invalid_time", "", "b"),
-        Refusal(7, 2, "invalid_series", "", ""),
-        Refusal(7, 3, "not_a_number", "", "d"),
-        Refusal(7, 4, "invalid_series", "", ""),
-        Refusal(7, 5, "missing_time", "", "f"),
-        Refusal(7, 6, "series_too_long", "", "g" * 100),
-        Refusal(7, 7, "invalid_labels", "", "h"),
-    ]
-
-
-def test_a_batch_whose_common_part_is_bad_refuses_every_row() -> None:
-    decoded = decode(record({"series": "s", "time": [1, 2], "value": [1, 2], "labels": {"a": 1}}))
-    assert [(r.row, r.reason) for r in decoded.refusals] == [(0, "invalid_labels"), (1, "invalid_labels")]
-
-
-@pytest.mark.parametrize(
-    ("batch", "reason"),
-    [
-        ({"series": "s", "time": [1, 2], "value": [1]}, "unequal_columns"),
-        ({"series": ["s"], "time": [1, 2], "value": [1, 2]}, "unequal_columns"),
-        ({"series": "s", "time": [1, 2], "value": [1, 2], "labels": [{}]}, "unequal_columns"),
-        ({"series": "s", "time": 1, "value": [1, 2]}, "unequal_columns"),
-        ({"series": "s", "time": [1, 2], "value": 1}, "unequal_columns"),
-        ({"series": ["s"], "time": 1, "value": 1}, "invalid_series"),
-        ({"series": "s", "time": [], "value": []}, "empty"),
-        ({"series": "s", "time": [1], "value": [1], "unit": "K"}, "unknown_field"),
-        ({"series": "s", "time": [1], "features": {"unit": [1]}}, "unknown_field"),
-        ({"series": "s", "time": [1], "value": [1], "features": {"value": [1]}}, "invalid_features"),
-        ({"series": "s", "time": [1], "features": 3}, "invalid_features"),
-        ({"series": "s", "time": [1] * (MAX_ROWS + 1), "value": [1] * (MAX_ROWS + 1)}, "too_large"),
-    ],
-)  # fmt: skip
-def test_batches_refused_as_a_whole(batch: dict[str, object], reason: str) -> None:
-    assert refused(batch) == reason
-
-
-def test_a_list_in_a_column_is_no_number() -> None:
-    decoded = decode(record({"series": "s", "time": [1, 2], "value": [1, [2]]}))
-    assert [(r.row, r.reason) for r in decoded.refusals] == [(1, "not_a_number")]
-
-
-def test_a_null_column_is_an_absent_one() -> None:
-    decoded = decode(record({"series": "s", "time": [1], "features": {"a": [1], "b": None}}), contract=SEVERAL)
-    np.testing.assert_array_equal(decoded.readings.values, [[1, np.nan]])
-
-
-def test_a_batch_of_times_alone_misses_its_feature_in_each_row() -> None:
-    decoded = decode(record({"series": "s", "time": [1, 2]}))
-    assert [(r.row, r.reason) for r in decoded.refusals] == [(0, "missing_feature"), (1, "missing_feature")]
 
 
 def test_anything_can_be_shown_briefly() -> None:
