@@ -126,6 +126,8 @@ def _kafka_port(composition: Composition) -> Finding:
 
 def _metrics_port(composition: Composition) -> Finding:
     worker = composition.settings.worker
+    if not worker.metrics:
+        return Finding("metrics port", "ok", "metrics are off")
     return _port("metrics port", worker.metrics_host, worker.metrics_port, "worker.metrics_port", "warn")
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from oddtide.config.settings import Settings
-from oddtide.domain.errors import BrokerUnreachableError, StorageUnavailableError
+from oddtide.domain.errors import BrokerUnreachableError, ConfigurationError, StorageUnavailableError
 
 if TYPE_CHECKING:
     from oddtide.adapters.embedded.broker import EmbeddedBroker
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from oddtide.streams.parts import WorkerParts
     from oddtide.streams.pipeline.plan import StreamPlan
     from oddtide.streams.ports import Toolkit, Trainer
+    from oddtide.streams.progress import ProgressBoard
     from oddtide.streams.topics import TopicCatalogue
 
 __all__ = ["PROJECTING", "Composition"]
@@ -245,30 +246,50 @@ class Composition:
 
     # ---------------------------------------------------------------- worker
 
-    def worker_context(self, roles: Sequence[str], *, number: int = 0, metrics: bool = True) -> WorkerContext:
-        """Who this process is as a worker. ``number`` tells several on one machine apart."""
+    def worker_context(self, roles: Sequence[str]) -> WorkerContext:
+        """Who this process is as a worker. From here until :meth:`close` its metrics are served, where they are on."""
         import oddtide
         from oddtide.streams.app import WorkerContext
+        from oddtide.streams.progress import ProgressBoard
 
         settings = self.settings.worker
         host = socket.gethostname()
-        serve = metrics and settings.metrics_port
+        worker, build, progress = f"{host}-{os.getpid()}", oddtide.__version__, ProgressBoard()
         return WorkerContext(
             application=self.settings.application,
             broker=self.broker_access(),
             catalogue=self.catalogue(),
-            worker=f"{host}-{os.getpid()}-{number}" if number else f"{host}-{os.getpid()}",
+            worker=worker,
             host=host,
             pid=os.getpid(),
-            build=oddtide.__version__,
+            build=build,
             folder=self.folder,
             clock=self.clock,
             session_timeout_s=settings.session_timeout_s,
             max_batch=settings.max_batch,
-            metrics_url=f"http://{settings.metrics_host}:{settings.metrics_port}/metrics" if serve else "",
+            metrics_url=self._serve_metrics(worker, host, build, progress) if settings.metrics else "",
             heartbeat_s=settings.heartbeat_s,
             roles=tuple(roles),
+            progress=progress,
         )
+
+    def _serve_metrics(self, worker: str, host: str, build: str, progress: ProgressBoard) -> str:
+        """The address of ``/metrics``. A port that somebody asked for is insisted on."""
+        from oddtide.adapters.prometheus.metrics import PrometheusMetrics, WorkerInfo
+        from oddtide.adapters.prometheus.server import MetricsServer
+
+        settings = self.settings.worker
+        metrics = PrometheusMetrics(progress.snapshot, WorkerInfo(worker, host, build))
+        ports = [settings.metrics_port] if "metrics_port" in settings.model_fields_set else [settings.metrics_port, 0]
+        while True:
+            server = MetricsServer(metrics, progress.snapshot, host=settings.metrics_host, port=ports.pop(0))
+            try:
+                self._held.enter_context(server)
+            except ConfigurationError:
+                if not ports:
+                    raise
+            else:
+                return server.url
 
     def worker_parts(self, roles: Sequence[str]) -> WorkerParts:
         """What the roles are made of. Where another process projects into the same database, this one does not."""

@@ -54,7 +54,9 @@ class KafkaSettings(Section):
 class EmbeddedSettings(Section):
     """The Kafka that `oddtide up` starts on this machine."""
 
-    port: int = Field(default=29092, ge=1, le=65_535, description="Port on 127.0.0.1 for clients.")
+    port: int = Field(
+        default=29092, ge=0, le=65_535, description="Port on 127.0.0.1 for clients; 0: a free one, kept for the folder."
+    )
     heap_mib: int = Field(default=512, ge=128, description="Java heap (MiB).")
 
 
@@ -78,10 +80,14 @@ class WorkerSettings(Section):
     max_batch: int = Field(
         default=5_000, ge=1, le=100_000, description="Most records of a partition per batch (count)."
     )
-    metrics_host: str = Field(
-        default="127.0.0.1", description="Address on which /metrics, /ready and /live are served."
+    metrics: bool = Field(default=True, description="Whether to serve /metrics, /readyz and /livez.")
+    metrics_host: str = Field(default="127.0.0.1", description="Address on which they are served.")
+    metrics_port: int = Field(
+        default=9464,
+        ge=0,
+        le=65_535,
+        description="Their port; 0: a free one, which is also taken where the default is in use.",
     )
-    metrics_port: int = Field(default=9464, ge=0, le=65_535, description="Port of /metrics, /ready and /live; 0: none.")
 
 
 class AlertSettings(Section):

@@ -79,7 +79,7 @@ def _body(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _verdicts(record: Any, head: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    from oddtide.streams.codecs.frames import expand_frame
+    from oddtide.streams.pipeline.frames import expand_frame
 
     try:
         for verdict in expand_frame(record.value or b""):

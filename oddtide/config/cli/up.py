@@ -15,6 +15,7 @@ from oddtide.config.cli.worker import ALL_ROLES, check_topics, config_arguments,
 from oddtide.domain.errors import CheckFailedError
 
 if TYPE_CHECKING:
+    from oddtide.adapters.embedded.broker import EmbeddedBroker
     from oddtide.config.composition import Composition
 
 __all__ = ["down", "up"]
@@ -53,9 +54,17 @@ def up(cli: Cli, detach: bool, no_worker: bool) -> None:
         else:
             note(f"Kafka is up on {composition.bootstrap}; Ctrl-C stops everything")
             run_here(composition, ALL_ROLES)
-    finally:
-        if broker is not None and not detach and not broker.attached:
-            broker.stop(note)
+    except BaseException:
+        _stop(broker)
+        raise
+    if not detach:
+        _stop(broker)
+
+
+def _stop(broker: EmbeddedBroker | None) -> None:
+    """Stop what this command started, and only that."""
+    if broker is not None and not broker.attached:
+        broker.stop(note)
 
 
 def _create_topics(composition: Composition) -> None:

@@ -84,21 +84,19 @@ def run_here(composition: Composition, roles: tuple[str, ...], *, ready_fd: int 
     from oddtide.streams.worker import run_worker
 
     configure(composition.settings.log)
-    context = composition.worker_context(roles)
-    parts = composition.worker_parts(roles)
-    if parts.read_models is None and set(PROJECTING) & set(roles):
-        note("another process projects into the read models; this worker does everything else")
-
-    def ready() -> None:
-        note(
-            f"worker {context.worker} is up: {', '.join(roles)}"
-            + (f"; {context.metrics_url}" if context.metrics_url else "")
-        )
-        if ready_fd is not None:
-            os.write(ready_fd, b"1")
-            os.close(ready_fd)
-
     try:
+        context = composition.worker_context(roles)
+        parts = composition.worker_parts(roles)
+        if parts.read_models is None and set(PROJECTING) & set(roles):
+            note("another process projects into the read models; this worker does everything else")
+
+        def ready() -> None:
+            metrics = f"; {context.metrics_url}" if context.metrics_url else ""
+            note(f"worker {context.worker} is up: {', '.join(roles)}{metrics}")
+            if ready_fd is not None:
+                os.write(ready_fd, b"1")
+                os.close(ready_fd)
+
         return run_worker(context, roles, parts, ready=ready)
     finally:
         composition.close()
