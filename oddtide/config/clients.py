@@ -29,9 +29,9 @@ from oddtide.domain.events import Message
 from oddtide.domain.quality.events import ReadingRejected
 from oddtide.streams import topics
 from oddtide.streams.codecs.encoding import VALUE, encode_columns, encode_reading
-from oddtide.streams.codecs.frames import FRAME_TYPE, expand_frame
 from oddtide.streams.codecs.times import parse_time
 from oddtide.streams.envelope import Envelope, open_envelope
+from oddtide.streams.pipeline.frames import FRAME_TYPE, expand_frame
 from oddtide.streams.results import REJECTION_HEADER
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ import msgspec
 
 from oddtide.domain.quality.events import ReadingRejected
 from oddtide.domain.readings import rfc3339
-from oddtide.streams.codecs.frames import CONTENT_TYPE, FRAME_TYPE, encode_frames
 from oddtide.streams.envelope import Headers, derive_id, seal
 from oddtide.streams.pipeline.deadletters import ATTEMPT_HEADER
+from oddtide.streams.pipeline.frames import CONTENT_TYPE, FRAME_TYPE, encode_frames
 from oddtide.streams.pipeline.outcome import DeadLetter, Outcome, Published
 from oddtide.streams.pipeline.plan import StreamPlan
 from oddtide.streams.topics import DEAD_LETTER_BYTES, TopicCatalogue

@@ -17,7 +17,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from oddtide.domain.detection.events import AnomalyDetected
+from oddtide.domain.detection.events import AnomalyDetected, Verdict
 from oddtide.domain.detection.ports import DetectorSpec
 from oddtide.domain.detection.registry import build_detector
 from oddtide.domain.errors import StateMismatchError
@@ -27,9 +27,9 @@ from oddtide.domain.quality.events import ReadingRejected
 from oddtide.streams.agents.ingest import build
 from oddtide.streams.app import WorkerContext
 from oddtide.streams.codecs.decoded import Record
-from oddtide.streams.codecs.frames import expand_frame
 from oddtide.streams.envelope import open_envelope, seal
 from oddtide.streams.parts import WorkerParts
+from oddtide.streams.pipeline.frames import expand_frame
 from oddtide.streams.pipeline.plan import StreamPlan
 from oddtide.streams.pipeline.processor import PartitionProcessor
 from oddtide.streams.ports import Toolkit
@@ -69,10 +69,20 @@ class Platform:
         base = context_of(kafka, prefix, folder)
         self.context: WorkerContext = replace(base, catalogue=self.catalogue)
 
-    async def create(self) -> None:
+    async def create(self, **readings_settings: str) -> None:
+        """Make every topic as the catalogue says, the readings topic with settings of its own."""
+        topics = [
+            NewTopic(
+                spec.name,
+                spec.partitions,
+                1,
+                topic_configs={**spec.config, **(readings_settings if spec.name == self.topic else {})},
+            )
+            for spec in self.catalogue.all()
+        ]
         admin = AIOKafkaAdminClient(bootstrap_servers=self.kafka)
         await admin.start()
-        await admin.create_topics([NewTopic(spec.name, spec.partitions, 1) for spec in self.catalogue.all()])
+        await admin.create_topics(topics)
         await admin.close()
 
     async def push(self, values: Sequence[bytes | None], partition: int = 0) -> None:
@@ -114,9 +124,12 @@ class Platform:
         records = await self.records(self.catalogue.ledger_of(self.topic))
         return [msgspec.json.decode(r.value, type=BatchCompleted) for r in records if r.partition == partition]
 
-    async def verdict_ids(self) -> list[str]:
+    async def verdicts(self) -> list[Verdict]:
         frames = await self.records(self.catalogue.name("verdicts"))
-        return [verdict.id for frame in frames for verdict in expand_frame(frame.value)]
+        return [verdict for frame in frames for verdict in expand_frame(frame.value)]
+
+    async def verdict_ids(self) -> list[str]:
+        return [verdict.id for verdict in await self.verdicts()]
 
     async def until(self, position: int, partition: int = 0) -> list[BatchCompleted]:
         """Wait until the ledger has reached a position."""

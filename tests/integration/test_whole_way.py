@@ -21,8 +21,8 @@ import pytest
 
 from oddtide.domain.observability.ledger import BatchCompleted, check_batch, check_succession
 from oddtide.streams.broker import BrokerAccess
-from oddtide.streams.codecs.frames import expand_frame
 from oddtide.streams.ledger import read_ledgers
+from oddtide.streams.pipeline.frames import expand_frame
 from tests.integration.agents_kit import eventually
 from tests.integration.test_ingest import Platform
 

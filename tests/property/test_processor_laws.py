@@ -23,7 +23,7 @@ from oddtide.domain.observability.ledger import check_batch, check_succession
 from oddtide.domain.profiling.events import ProfileUpdated
 from oddtide.domain.quality.contract import Contract, FeatureRule
 from oddtide.streams.codecs.decoded import Record
-from oddtide.streams.codecs.frames import encode_frames, expand_frame
+from oddtide.streams.pipeline.frames import encode_frames, expand_frame
 from oddtide.streams.pipeline.outcome import Outcome
 from oddtide.streams.pipeline.plan import StreamPlan
 from oddtide.streams.pipeline.processor import PartitionProcessor

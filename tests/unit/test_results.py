@@ -16,8 +16,8 @@ from oddtide.domain.observability.ledger import BatchCompleted
 from oddtide.domain.quality.contract import Contract, FeatureRule
 from oddtide.domain.quality.events import ReadingRejected
 from oddtide.streams.codecs.decoded import Record
-from oddtide.streams.codecs.frames import MAX_BYTES, encode_frames, expand_frame
 from oddtide.streams.pipeline.deadletters import ATTEMPT_HEADER
+from oddtide.streams.pipeline.frames import MAX_BYTES, encode_frames, expand_frame
 from oddtide.streams.pipeline.plan import Publish, StreamPlan
 from oddtide.streams.pipeline.processor import PartitionProcessor
 from oddtide.streams.ports import Toolkit

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from oddtide.domain.profiling.profile import Profiler
 
 from oddtide.domain.profiling.events import ProfileUpdated
+from oddtide.domain.profiling.profile import Profiler
 from oddtide.domain.readings import IntArray, Readings, rfc3339
 from oddtide.streams.envelope import derive_id
 from oddtide.streams.pipeline.outcome import Published

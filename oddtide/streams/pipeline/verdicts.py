@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from oddtide.domain.detection.explain import reason
 
 from oddtide.domain.detection.events import AnomalyDetected, FeatureVerdict, Verdict
+from oddtide.domain.detection.explain import reason
 from oddtide.domain.detection.ports import Scores
 from oddtide.domain.readings import FloatArray, IntArray, Readings, rfc3339
 from oddtide.streams.pipeline.running_hash import canonical_rows
