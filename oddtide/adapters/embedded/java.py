@@ -6,15 +6,11 @@ import os
 import subprocess
 import sys
 import threading
-import time
-from contextlib import suppress
 from pathlib import Path
 
 from oddtide.domain.errors import DependencyError
 
 __all__ = ["ended", "find_java", "launch", "runs"]
-
-_EXEC_LOOKS, _EXEC_LOOK_S = 40, 0.005
 
 # What a fresh interpreter does between spawn and Java, where calling into libc is safe: a session of its own; on Linux
 # SIGTERM when the parent (argument 1, 0 for none) dies, and leaving at once if it died already; then, in the folder
@@ -63,34 +59,48 @@ def launch(command: list[str], folder: Path, output: Path, *, detach: bool) -> i
 
 
 def runs(pid: int, mark: str) -> bool:
-    """Whether the process ``pid`` lives and has the argument ``mark``: ids are reused, arguments tell who it is."""
+    """Whether the process ``pid`` lives and has the argument ``mark``: ids are reused, arguments tell who it is.
+
+    One that is ending counts until its last thread is gone, for so long it holds its ports and files.
+    """
     if Path("/proc/self/cmdline").exists():
-        return mark.encode() in _arguments(Path(f"/proc/{pid}"))
+        return _runs_on_linux(Path(f"/proc/{pid}"), mark.encode())
     listing = subprocess.run(  # pragma: no cover - macOS, where ps is part of the base system
         ["ps", "-ww", "-p", str(pid), "-o", "command="], capture_output=True, text=True, check=False
     )
     return f" {mark} " in f" {listing.stdout.strip()} "  # pragma: no cover
 
 
-def _arguments(process: Path) -> list[bytes]:
-    """Linux shows none for a zombie, and for a moment none while a process becomes another program."""
+def _runs_on_linux(process: Path, mark: bytes) -> bool:
     try:
-        for _ in range(_EXEC_LOOKS):
-            if line := (process / "cmdline").read_bytes():
-                return line.split(b"\0")
-            if b"\nState:\tZ" in (process / "status").read_bytes():
-                return []
-            time.sleep(_EXEC_LOOK_S)
+        arguments = (process / "cmdline").read_bytes()
+        status = (process / "status").read_bytes()
     except OSError:
-        pass
-    return []
+        return False
+    if arguments:
+        return mark in arguments.split(b"\0")
+    # None are shown for the kernel's own, for a process that is becoming another program or is ending, and for what
+    # remains of one (a zombie).
+    kernel = b"\nPPid:\t2\n" in status
+    remains = b"\nState:\tZ" in status and b"\nThreads:\t1\n" in status
+    return not kernel and not remains
 
 
 def ended(pid: int, mark: str) -> bool:
     """Whether that process is gone. A child of this process is reaped on the way."""
-    with suppress(ChildProcessError):
-        os.waitpid(pid, os.WNOHANG)
-    return not runs(pid, mark)
+    if _reaped(pid):
+        return True
+    if runs(pid, mark):
+        return False
+    _reaped(pid)
+    return True
+
+
+def _reaped(pid: int) -> bool:
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] == pid
+    except ChildProcessError:
+        return False
 
 
 def _checked(java: Path, remedy: str) -> Path:
