@@ -80,7 +80,10 @@ class ContractSettings(Section):
         default="reject", description="A reading with undeclared fields."
     )
     max_series_bytes: int = Field(default=512, ge=1, le=65_536, description="Longest series key (bytes of UTF-8).")
-    max_labels: int = Field(default=32, ge=0, le=1_024, description="Most labels a reading may carry (count).")
+    max_labels: int = Field(default=32, ge=0, le=64, description="Most labels a reading may carry (count).")
+    max_label_length: int = Field(
+        default=256, ge=1, le=1_024, description="Longest name or text of a label (characters)."
+    )
 
 
 class ThresholdSettings(Section):
@@ -127,6 +130,7 @@ class StreamSettings(Section):
     features: list[_Feature] = Field(
         default_factory=lambda: [FeatureSettings(name="value")],
         min_length=1,
+        max_length=1_000,
         description="Its numeric features, in order: names, or tables with rules.",
     )
     contract: ContractSettings = Field(default_factory=ContractSettings, description="Rules for its readings.")

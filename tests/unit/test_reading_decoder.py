@@ -7,6 +7,7 @@ import pytest
 from oddtide.domain.quality.contract import Contract, FeatureRule
 from oddtide.domain.quality.reasons import Reason
 from oddtide.streams.codecs.decoded import Record
+from oddtide.streams.codecs.readings import ReadingDecoder
 from oddtide.streams.codecs.refusing import show
 from tests.unit.decoding import NS, OPTIONAL, SEVERAL, TIME, decode, reading, record, refused
 
@@ -247,3 +248,17 @@ def test_every_reason_explains_itself() -> None:
         assert reason == reason.value
         assert reason.meaning.endswith(".")
         assert "\n" not in reason.meaning
+
+
+def test_labels_are_bounded_in_number_and_length() -> None:
+    contract = Contract(max_labels=2, max_label_length=5)
+    base = {"series": "x", "time": 1_700_000_000, "value": 1.0}
+    for labels, good in [
+        ({"a": "12345"}, True),
+        ({"a": "123456"}, False),
+        ({"abcdef": "1"}, False),
+        ({"a": "1", "b": "2", "c": "3"}, False),
+    ]:
+        decoded = ReadingDecoder(contract).decode([Record(0, -1, None, orjson.dumps({**base, "labels": labels}))])
+        assert (len(decoded.readings) == 1) is good
+        assert [refusal.reason for refusal in decoded.refusals] == ([] if good else ["invalid_labels"])

@@ -35,6 +35,7 @@ class Contract:
     ``unknown_fields``             what a reading with an undeclared feature or field gets
     ``max_series_bytes``           longest series key, in bytes of UTF-8
     ``max_labels``                 most labels a reading may carry
+    ``max_label_length``           longest name or text of a label, in characters
     """
 
     features: tuple[FeatureRule, ...] = field(default_factory=lambda: (FeatureRule("value"),))
@@ -45,6 +46,7 @@ class Contract:
     unknown_fields: Literal["reject", "ignore"] = "reject"
     max_series_bytes: int = 512
     max_labels: int = 32
+    max_label_length: int = 256
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -42,7 +42,10 @@ class Reason(StrEnum):
     MISSING_FEATURE = "missing_feature", "A required feature is absent or null, or the reading has no feature at all."
     NOT_A_NUMBER = "not_a_number", "A feature is a text, a truth value, a list or an object instead of a number."
     NOT_FINITE = "not_finite", "A number is NaN, infinite or too large for a double."
-    INVALID_LABELS = "invalid_labels", "Labels are not an object of texts, have a null character or are too many."
+    INVALID_LABELS = (
+        "invalid_labels",
+        "Labels are not an object of texts, have a null character, are too many or too long.",
+    )
     # The contract
     TIME_TOO_OLD = "time_too_old", "The time lies further before the record's timestamp than the contract allows."
     TIME_TOO_NEW = "time_too_new", "The time lies further after the record's timestamp than the contract allows."

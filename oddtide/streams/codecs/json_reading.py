@@ -53,6 +53,7 @@ class Rules:
     strict: bool
     max_series_bytes: int
     max_labels: int
+    max_label_length: int
     value: str
 
     @classmethod
@@ -65,6 +66,7 @@ class Rules:
             strict=contract.unknown_fields == "reject",
             max_series_bytes=contract.max_series_bytes,
             max_labels=contract.max_labels,
+            max_label_length=contract.max_label_length,
             value=names[0] if len(names) == 1 else "value",
         )
 
@@ -220,7 +222,13 @@ def read_labels(labels: object, rules: Rules) -> Mapping[str, str] | None:
         raise refusal(Reason.INVALID_LABELS, f"labels is {show(labels)}; it must be an object of texts")
     if len(labels) > rules.max_labels:
         raise refusal(Reason.INVALID_LABELS, f"{len(labels)} labels; the contract allows {rules.max_labels}")
+    longest = rules.max_label_length
     for name, text in labels.items():
+        if isinstance(text, str) and (len(text) > longest or len(name) > longest):
+            size = max(len(name), len(text))
+            raise refusal(
+                Reason.INVALID_LABELS, f"label {show(name)} has {size} characters; the contract allows {longest}"
+            )
         if not isinstance(text, str) or "\x00" in text or "\x00" in name:
             raise refusal(Reason.INVALID_LABELS, f"label {show(name)} is {show(text)}; it must be a text without \\0")
     return labels

@@ -9,7 +9,8 @@ A batch passes five stages, each over columns of all its readings at once, each 
 5. **watch for drift** (:mod:`.drifting`), where the plan says ``deep``
 
 :mod:`.plan` is everything that decides a verdict, as values; :mod:`.processor` is the fold; :mod:`.outcome` what a
-batch yields, its ledger record included; :mod:`.frames` every verdict of a batch in one message; :mod:`.running_hash` the proof that two histories agree.
+batch yields, its ledger record included; :mod:`.frames` every verdict of a batch in one message;
+:mod:`.running_hash` the proof that two histories agree.
 
 Nothing here knows Kafka, Faust or a clock. The ingest agent and ``oddtide detect`` run the same code.
 """
