@@ -27,7 +27,7 @@ from oddtide.streams.parts import WorkerParts
 from oddtide.streams.pipeline.plan import StreamPlan
 from oddtide.streams.ports import LoggedEvent, Toolkit
 from oddtide.streams.progress import ProgressBoard
-from oddtide.streams.publisher import EventPublisher
+from oddtide.streams.publisher import EventPublisher, Outgoing
 from oddtide.streams.topics import TopicCatalogue
 
 PATIENCE_S = 60.0
@@ -154,9 +154,11 @@ class Application:
     async def publish(self, role: str, events: Sequence[Message], *, partition: int = 0, key: str = "k") -> list[str]:
         """Publish events to one partition of a topic; returns their envelopes' ids."""
         ids = [derive_id(self.prefix, role, next(_NUMBERS)) for _ in events]
+        topic = self.catalogue.name(role)
         async with self.publisher() as publisher:
-            for event, id in zip(events, ids, strict=True):
-                await publisher.publish(self.catalogue.name(role), event, id=id, key=key, partition=partition)
+            await publisher.publish_all(
+                Outgoing(topic, event, id, key, partition) for event, id in zip(events, ids, strict=True)
+            )
         return ids
 
     async def logged(self, role: str) -> list[LoggedEvent]:

@@ -150,7 +150,7 @@ def test_the_state_is_the_fold_of_the_log() -> None:
 
 def test_a_detector_is_served_by_the_crowned_model_or_gets_a_name() -> None:
     registry = Registry()
-    assert registry.serving("plant", "IForest", "pyod:IForest") == "plant-IForest"
+    assert registry.serving("plant", "IForest", "pyod:IForest") == "plant-pyod-IForest"
     registry.apply(ModelRegistered(model="bare", stream="plant", algorithm="IForest", time=NOW))
     assert registry.serving("plant", "IForest", "pyod:IForest") == "bare"
     train(registry, "c1")

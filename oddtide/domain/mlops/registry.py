@@ -99,7 +99,7 @@ class Registry:
             and model.registered.detector in ("", detector)
         ]
         crowned = [model for model in fitting if model.champion is not None] or fitting
-        return crowned[-1].registered.model if crowned else default_name(stream, algorithm)
+        return crowned[-1].registered.model if crowned else default_name(stream, detector)
 
     def objection(self, command: TrainModel, streams: Sequence[str]) -> str:
         """Why a training can't be begun; empty where it can. ``streams`` are those that exist."""
@@ -118,16 +118,17 @@ class Registry:
                 return f"model {command.model!r} belongs to {name} {have!r}, not {want!r}; choose another name"
         return ""
 
-    def trained(self, command: TrainModel, id: str, training: Training) -> list[Event]:
-        """The events of a training that succeeded: the model where it is new, its version, and the promotion where it
-        was asked for or there is no champion yet."""
+    def trained(self, command: TrainModel, id: str, training: Training, detector: str = "") -> list[Event]:
+        """The events of a training that succeeded: the model where it is new (for one ``detector`` of its stream, or
+        for all that use its algorithm), its version, and the promotion where it was asked for or there is no champion
+        yet."""
         model = self._models.get(command.model)
         events: list[Event] = []
         if model is None:
             events.append(
                 ModelRegistered(
                     model=command.model, stream=command.stream, algorithm=command.algorithm,
-                    time=training.time, parameters=command.parameters,
+                    time=training.time, parameters=command.parameters, detector=detector,
                 )
             )  # fmt: skip
         version = ModelTrained(
