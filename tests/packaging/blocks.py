@@ -23,6 +23,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import dropwhile, groupby
 from pathlib import Path
 
 import click
@@ -164,11 +165,11 @@ def _settings(text: str, folder: Path) -> list[str]:
 
 def _exists(line: str) -> list[str]:
     """What is unknown in the ``oddtide`` commands of a line: a command, or an option of one."""
+    tokens = shlex.shlex(re.sub(r'"\$\(.*?\)"', "VALUE", line), posix=True, punctuation_chars="|;&<>")
+    tokens.whitespace_split = True
     problems = []
-    for part in re.split(r"\s*(?:\||&&|;)\s*", line):
-        words = shlex.split(part.partition(" > ")[0].partition(" < ")[0].partition(" # ")[0])
-        while words and "=" in words[0] and not words[0].startswith("-"):
-            words = words[1:]
+    for separated, group in groupby(tokens, lambda token: not set(token) - set("|;&<>")):
+        words = list(dropwhile(lambda word: "=" in word and not word.startswith("-"), [] if separated else group))
         if words[:1] == ["oddtide"]:
             problems += _unknown(words[1:])
     return problems
