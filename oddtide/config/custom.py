@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from oddtide.config.settings import Settings
+    from oddtide.config.sections import ArtifactSettings, KafkaSettings, StorageSettings
 
 __all__ = ["check", "defaults"]
 
@@ -19,5 +19,5 @@ def defaults() -> dict[str, Any]:
     return {}
 
 
-def check(settings: Settings) -> None:
+def check(kafka: KafkaSettings, storage: StorageSettings, artifacts: ArtifactSettings) -> None:
     """Nothing is demanded."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from oddtide.domain.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from oddtide.config.settings import Settings
+    from oddtide.config.sections import ArtifactSettings, KafkaSettings, StorageSettings
 
 __all__ = ["check", "defaults"]
 
@@ -21,18 +21,17 @@ def defaults() -> dict[str, Any]:
     }
 
 
-def check(settings: Settings) -> None:
+def check(kafka: KafkaSettings, storage: StorageSettings, artifacts: ArtifactSettings) -> None:
     """Demand what several machines need. Raises ``ConfigurationError`` with the first thing missing."""
-    kafka = settings.kafka
-    if settings.embedded_kafka:
+    if kafka.bootstrap == "embedded":
         _refuse("kafka.bootstrap is 'embedded'", 'Set kafka.bootstrap to your brokers, e.g. "kafka-1:9093".')
     if kafka.security_protocol == "PLAINTEXT":
         _refuse("kafka.security_protocol is 'PLAINTEXT'", 'Set it to "SSL", "SASL_SSL" or "SASL_PLAINTEXT".')
     if kafka.security_protocol.startswith("SASL") and not kafka.sasl_username:
         _refuse("kafka.sasl_username is empty", "Set it, and ODDTIDE_KAFKA__SASL_PASSWORD in the environment.")
-    if not settings.storage_url.startswith("postgresql"):
+    if not storage.url.get_secret_value().startswith("postgresql"):
         _refuse("storage.url is not PostgreSQL", "Set it to postgresql+psycopg://user:password@host/name.")
-    if not settings.artifacts.key.get_secret_value():
+    if not artifacts.key.get_secret_value():
         _refuse("artifacts.key is empty", "Set ODDTIDE_ARTIFACTS__KEY to the same secret on every machine.")
 
 

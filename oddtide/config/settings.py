@@ -149,7 +149,7 @@ def load(path: Path | None = None, *, folder: Path | None = None) -> Loaded:
         raise complain(Settings, error, origins) from None
     settings = _absolute(settings, base if "data_folder" in environment or file is None else file.parent)
     if composition:
-        composition.check(settings)
+        composition.check(settings.kafka, settings.storage, settings.artifacts)
     return Loaded(settings, file, {**{key: str(name) for key, _ in _paths(defaults, "")}, **origins})
 
 

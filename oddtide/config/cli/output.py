@@ -79,7 +79,7 @@ def console(*, stderr: bool = False) -> Any:
 def _table(rows: Sequence[Row], columns: Sequence[str]) -> None:
     heads = [name.replace("_", " ") for name in columns]
     cells = [[_cell(row.get(name)) for name in columns] for row in rows]
-    numeric = [all(isinstance(row.get(name), (int, float, type(None))) for row in rows) for name in columns]
+    numeric = [_is_numeric([row.get(name) for row in rows]) for name in columns]
     if not sys.stdout.isatty():
         _print_aligned([heads, *cells], numeric)
         return
@@ -93,6 +93,11 @@ def _table(rows: Sequence[Row], columns: Sequence[str]) -> None:
     for line in cells:
         table.add_row(*map(escape, line))
     console().print(table)
+
+
+def _is_numeric(values: Sequence[Any]) -> bool:
+    numbers = [value for value in values if value is not None]
+    return bool(numbers) and all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in numbers)
 
 
 def _print_grid(pairs: Sequence[tuple[str, str]]) -> None:
