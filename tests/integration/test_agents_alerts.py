@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from oddtide.adapters.storage import SqlReadModels
 from oddtide.domain.detection.events import AnomalyDetected
 from oddtide.domain.drift.events import DriftDetected
 from oddtide.domain.errors import StorageUnavailableError
@@ -21,10 +22,12 @@ from oddtide.domain.observability.events import (
     ResolveAlert,
     WorkerLost,
 )
+from oddtide.domain.observability.notifications import Channel, Delivery, Notification
 from oddtide.domain.observability.policy import AlertPolicy
 from oddtide.domain.quality.events import ContractViolated
 from oddtide.domain.readings import rfc3339
 from oddtide.streams.agents.observability import build
+from oddtide.streams.transactions import PartitionWriter
 from tests.integration.agents_kit import Application, Memory, eventually, running
 
 NOW = "2026-01-01T00:00:00Z"
@@ -186,3 +189,57 @@ async def test_everything_is_projected_once_and_a_database_that_is_away_is_waite
             await eventually(folded, lambda names: names.count("AlertOpened") == 2)
     names = await folded()
     assert names == ["AlertOpened", "AlertOpened", "AnomalyDetected", "AnomalyDetected"]
+
+
+async def test_a_worker_that_was_fenced_takes_the_desk_back_and_loses_nothing(application: Application) -> None:
+    context = application.context()
+    async with running(build(context, application.parts(alerts=AlertPolicy(update_s=600)))):
+        await application.publish("detections", [anomaly(n) for n in range(4)])
+        await eventually(lambda: application.events("alerts", AlertUpdated), bool)
+        intruder = PartitionWriter(context.broker, f"{application.prefix}-alerts")
+        await intruder.open()
+        await application.publish("detections", [anomaly(4), anomaly(0, "pump-2")])
+        await eventually(lambda: _state(context.progress.snapshot()), lambda role: role[0] == "degraded")
+        await intruder.close()
+        await eventually(opened_by(application), lambda alerts: len(alerts) == 2)
+        updates = await eventually(lambda: application.events("alerts", AlertUpdated), lambda found: len(found) == 2)
+    assert [update.count for update in updates] == [2, 5]
+
+
+class Receiver:
+    """Keeps what is told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def notify(self, notification: Notification) -> Delivery:
+        self.told.append(notification.alert)
+        return Delivery("delivered")
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+async def test_an_alert_is_told_once_and_not_again_on_a_rebuild(application: Application) -> None:
+    receiver = Receiver()
+    url = f"sqlite:///{application.folder}/read.db"
+    with SqlReadModels(url, clock=application.clock, channels=["hook"]) as models:
+        parts = application.parts(read_models=models, outbox=models, channels={"hook": Channel(receiver)})
+
+        async def states() -> dict[str, int]:
+            return await asyncio.to_thread(models.notifications)
+
+        async with running(build(application.context(), parts)):
+            await application.publish("detections", [anomaly(0), anomaly(1), anomaly(0, "pump-2")])
+            await eventually(states, lambda found: found == {"sent": 2})
+        before = models.content_hash("observability")
+        models.reset("observability")
+        async with running(build(application.context(), parts)):
+
+            async def rebuilt() -> str:
+                return await asyncio.to_thread(models.content_hash, "observability")
+
+            await eventually(rebuilt, lambda found: found == before)
+            await application.publish("detections", [anomaly(0, "pump-3")])
+            await eventually(states, lambda found: found == {"sent": 3})
+    assert len(receiver.told) == len(set(receiver.told)) == 3
