@@ -101,6 +101,8 @@ class KafkaReader:
         try:
             with explained(self.connection, topic):
                 where = self._partitions(consumer, topic, partitions)
+                if not where:
+                    return
                 ends = consumer.end_offsets(where)
                 if group is None:
                     consumer.assign(where)

@@ -32,7 +32,7 @@ _TOPIC_APPEARS_WITHIN_S = 1.0
 
 
 class Delivery(NamedTuple):
-    """Where an acknowledged record lies. ``offset`` is -1 where ``acks`` is 0."""
+    """Where an acknowledged record lies. ``offset`` means nothing where ``acks`` is 0."""
 
     topic: str
     partition: int
@@ -145,14 +145,12 @@ class KafkaWriter:
 
         ``DependencyError`` when something is on its way after ``timeout`` seconds (default: when it must be decided).
         """
-        from kafka.errors import KafkaTimeoutError
-
         seconds = self._timeout_s + _DECIDED_AFTER_S if timeout is None else timeout
         deadline = time.monotonic() + seconds
-        with suppress(KafkaTimeoutError):  # settled below
+        with suppress(self._their_errors):  # it stumbles over batches that had to be split; decided is what was counted
             if self._made is not None:
                 self._made.flush(seconds)
-        with self._space:  # kafka-python wakes a flush just before it calls back
+        with self._space:
             if not self._space.wait_for(lambda: self._in_flight == 0, max(0.1, deadline - time.monotonic())):
                 raise _undecided(seconds)
         with self._space:
@@ -198,11 +196,9 @@ class KafkaWriter:
     def _release(self) -> None:
         made, self._made = self._made, None
         if made is not None:
-            from kafka.errors import KafkaTimeoutError
-
             try:
                 made.close(timeout=_CLOSE_S)
-            except KafkaTimeoutError:  # it flushes first, and leaves its thread running when that takes too long
+            except self._their_errors:  # it flushes first, and leaves its thread running when that takes too long
                 made._sender.force_close()
                 made._sender.join(_CLOSE_S)
 
