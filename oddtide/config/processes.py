@@ -26,7 +26,8 @@ _HOPELESS = (2, 3, 4)
 
 
 def tether(descriptor: int) -> None:
-    """End this process by SIGTERM when the other end of the pipe ``descriptor`` closes: its parent is gone."""
+    """End this process by SIGTERM when the other end of the pipe ``descriptor`` closes: its parent is gone. Where that
+    does not end it within 30 s (its Kafka may be gone as well), by SIGKILL."""
 
     def watch() -> None:
         try:
@@ -35,6 +36,8 @@ def tether(descriptor: int) -> None:
         except OSError:
             return
         os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(_STOP_S)
+        os.kill(os.getpid(), signal.SIGKILL)
 
     threading.Thread(target=watch, name="tether", daemon=True).start()
 

@@ -23,8 +23,8 @@ from oddtide.domain.errors import (
     UsageError,
 )
 from oddtide.domain.quality.events import ReadingRejected
-from oddtide.streams.codecs.frames import FRAME_TYPE, encode_frames
 from oddtide.streams.envelope import seal
+from oddtide.streams.pipeline.frames import FRAME_TYPE, encode_frames
 from oddtide.streams.results import REJECTION_HEADER
 from oddtide.streams.topics import TopicSpec
 

@@ -50,8 +50,8 @@ class Show(Protocol):
 def run_demo(
     folder: Path, show: Show, *, exit_after: float | None = None, keep: bool = False, shuttle_rows: int = 20_000
 ) -> Summary:
-    """Run until Ctrl-C, SIGTERM, or ``exit_after`` seconds after everything is up; then wait for the backlog (at most
-    30 s) and say what it came to. With ``keep`` Kafka and the worker go on in the background.
+    """Run until Ctrl-C, SIGTERM, or ``exit_after`` seconds after everything is up, but not before the data sets are
+    pushed; then wait for the backlog (at most 30 s) and say what it came to. With ``keep`` Kafka and the worker go on in the background.
 
     Raises the error that ended it early: no Kafka, a worker that died, a folder in use; ``KeyboardInterrupt`` where it
     is asked to stop before everything is up.
@@ -122,13 +122,16 @@ class _Session:
             self._tick()
             if since is None and self._worker.is_ready:
                 since = self.account.ready = time.monotonic()
-            if exit_after is not None and since is not None and time.monotonic() - since >= exit_after:
+            if exit_after is not None and self._is_over(since, exit_after):
                 break
         self._show.note("Ending: waiting for the last readings.")
         self.fed.set()
         deadline = time.monotonic() + _DRAIN_S
         while time.monotonic() < deadline and self.account.behind:
             self._tick()
+
+    def _is_over(self, since: float | None, exit_after: float) -> bool:
+        return since is not None and self.account.fed is not None and time.monotonic() - since >= exit_after
 
     def _tick(self) -> None:
         self._worker.check()
