@@ -65,7 +65,7 @@ def test_the_sdist_holds_package_tests_and_documentation(dist: Path) -> None:
         }
 
     expected = source(
-        "oddtide", "tests", "benchmarks", "docs", "typings", "Makefile", "CHANGELOG.md", "LICENSE",
+        "oddtide", "tests", "benchmarks", "examples", "docs", "typings", "Makefile", "CHANGELOG.md", "LICENSE",
         "README.md", "pyproject.toml", ".gitignore",
     )  # fmt: skip
     del packed["PKG-INFO"]

@@ -5,9 +5,7 @@ class ConfigResourceType(IntEnum):
     TOPIC = 2
 
 class ConfigResource:
-    def __init__(
-        self, resource_type: ConfigResourceType, name: str, configs: Sequence[str] | None = None
-    ) -> None: ...
+    def __init__(self, resource_type: ConfigResourceType, name: str, configs: Sequence[str] | None = None) -> None: ...
 
 class OffsetSpec(IntEnum):
     EARLIEST = -2

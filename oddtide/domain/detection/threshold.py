@@ -12,7 +12,6 @@ from oddtide.domain.readings import FloatArray
 __all__ = ["ThresholdRule"]
 
 
-
 @dataclass(frozen=True, slots=True)
 class ThresholdRule:
     """A reading is an anomaly when its p-value is at most ``p_value`` or, where ``score`` is set, its score at
