@@ -86,7 +86,7 @@ def _chunks(reader: KafkaReader, topic: str, partition: int, goal: int) -> Itera
 
 
 def _fold(models: SqlReadModels, group: str, topic: str, partition: int, records: list[Any]) -> None:
-    from oddtide.streams.agents.batches import logged_events
+    from oddtide.streams.logged import logged_events
 
     events = logged_events(topic, partition, records)
     models.fold(group, events, {(topic, partition): records[-1].offset + 1})

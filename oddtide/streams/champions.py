@@ -9,8 +9,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from oddtide.domain.mlops.events import ModelPromoted, ModelRegistered
 from oddtide.domain.observability.ledger import ControlApplied
-from oddtide.streams.agents.batches import logged_events
 from oddtide.streams.broker import BrokerAccess
+from oddtide.streams.logged import logged_events
 from oddtide.streams.pipeline.plan import StreamPlan
 from oddtide.streams.ports import LoggedEvent
 

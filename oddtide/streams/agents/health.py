@@ -20,7 +20,6 @@ from oddtide.domain.events import Event
 from oddtide.domain.observability.events import LedgerBroken, WorkerLost
 from oddtide.domain.observability.health import LedgerAudit, SilenceWatch
 from oddtide.domain.observability.ledger import BatchCompleted
-from oddtide.streams.agents.batches import logged_events
 from oddtide.streams.agents.heartbeat import Heartbeats
 from oddtide.streams.agents.logs import GroupPositions, fetch_ranges, log_client
 from oddtide.streams.agents.patience import persistently
@@ -28,6 +27,7 @@ from oddtide.streams.agents.projecting import Projector
 from oddtide.streams.agents.roles import Role
 from oddtide.streams.app import WorkerContext, batch_agent, make_app
 from oddtide.streams.envelope import derive_id
+from oddtide.streams.logged import logged_events
 from oddtide.streams.parts import WorkerParts
 from oddtide.streams.ports import LoggedEvent
 from oddtide.streams.publisher import EventPublisher, Outgoing

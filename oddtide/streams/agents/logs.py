@@ -9,8 +9,8 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from faust.types import TP
 
-from oddtide.streams.agents.batches import logged_events
 from oddtide.streams.broker import BrokerAccess
+from oddtide.streams.logged import logged_events
 from oddtide.streams.ports import LoggedEvent
 
 __all__ = ["GroupPositions", "fetch_ranges", "log_client", "read_topic", "topic_bounds"]

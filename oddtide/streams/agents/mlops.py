@@ -28,7 +28,6 @@ from oddtide.domain.mlops.events import PromoteModel, TrainModel
 from oddtide.domain.mlops.registry import Registry, default_name
 from oddtide.domain.observability.events import CommandRefused
 from oddtide.domain.readings import rfc3339
-from oddtide.streams.agents.batches import logged_events
 from oddtide.streams.agents.desk import Desk
 from oddtide.streams.agents.logs import GroupPositions, read_topic
 from oddtide.streams.agents.projecting import Projector
@@ -36,6 +35,7 @@ from oddtide.streams.agents.roles import Role
 from oddtide.streams.agents.training import train_on_log
 from oddtide.streams.app import WorkerContext, batch_agent, make_app
 from oddtide.streams.envelope import derive_id
+from oddtide.streams.logged import logged_events
 from oddtide.streams.parts import WorkerParts
 from oddtide.streams.pipeline.plan import StreamPlan
 from oddtide.streams.ports import LoggedEvent, ReadModels

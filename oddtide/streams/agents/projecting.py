@@ -9,9 +9,9 @@ from typing import Any
 import structlog
 from faust.types import TP
 
-from oddtide.streams.agents.batches import logged_events
 from oddtide.streams.agents.patience import persistently
 from oddtide.streams.app import WorkerContext
+from oddtide.streams.logged import logged_events
 from oddtide.streams.ports import LoggedEvent, ReadModels
 
 __all__ = ["Projector"]
