@@ -337,10 +337,29 @@ def test_training_asks_for_the_declared_detector(topics: str, monkeypatch: pytes
     result = run("models", "train", "--window", "100", "--parameters", '{"n_estimators": 7}', "--wait", "0.5")
     assert result.exit_code == 5
     (row,) = rows("tail", "commands", "-o", "beginning", "-e")
-    assert (row["type"], row["algorithm"], row["window"]) == ("oddtide.TrainModel", "pyod:IForest", 100)
+    assert (row["type"], row["algorithm"], row["window"]) == ("oddtide.TrainModel", "IForest", 100)
     assert row["parameters"] == {"n_estimators": 7}
     for wrong in ("[1]", "{"):
         assert run("models", "train", "--parameters", wrong).exit_code == 2
+
+
+def test_a_model_is_trained_and_put_in_force(topics: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ODDTIDE_STREAMS", '[{"detectors": ["ewma", "pyod:HBOS"]}]')
+    run("produce", str(table(tmp_path, 300)))
+    with worker("--roles", "ingest,mlops"):
+        trained = one("models", "train", "--window", "200", "--wait", "100")
+        assert (trained["event"], trained["version"], trained["rows"]) == ("ModelTrained", 1, 200)
+        model = trained["model"]
+        assert one("models", "train", model, "--window", "100", "--wait", "100")["version"] == 2
+        promoted = one("models", "promote", model, "2", "--wait", "60")
+        assert (promoted["event"], promoted["alias"], promoted["replaces"]) == ("ModelPromoted", "champion", 1)
+        assert one("models", "promote", model, "1", "--wait", "60")["event"] == "ModelRolledBack"
+        refused = run("models", "promote", model, "7", "--wait", "60")
+        assert refused.exit_code == 1
+        failed = run("models", "train", model, "--parameters", '{"nonsense": 1}', "--wait", "100")
+        assert failed.exit_code == 1
+        eventually(lambda: rows("models", "list")[0]["champion"] == 1)
+    assert [each["rows"] for each in one("models", "show", model)["versions"]] == [100, 200]
 
 
 def test_several_workers_are_supervised(topics: str, tmp_path: Path) -> None:

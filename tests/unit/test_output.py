@@ -39,7 +39,7 @@ def test_a_pipe_gets_plain_aligned_columns(capsys: pytest.CaptureFixture[str]) -
     emit(ROWS, output="table", columns=["name", "count", "share", "on", "tags", "none", "deep"])
     assert printed(capsys).splitlines() == [
         "name  count  share  on   tags  none  deep",
-        'a         3   0.25  yes  x, y     -  {"k":[1.5]}',
+        'a         3   0.25  yes  x, y  -     {"k":[1.5]}',
         "[b]   12000  1e-12  no   -     -     {}",
     ]
     emit_one({"some_name": "x", "other": 1}, output="table")

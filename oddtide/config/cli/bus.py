@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from oddtide.domain.errors import CommandRefusedError, DecodeError, DependencyError
 from oddtide.domain.events import Command, Event, Message
+from oddtide.domain.mlops.events import TrainingFailed
+from oddtide.domain.observability.events import CommandRefused
 from oddtide.domain.readings import rfc3339
 
 if TYPE_CHECKING:
@@ -65,20 +67,25 @@ def ask(
     with composition.admin() as admin:
         start = {partition: end for partition, (_, end) in admin.offsets(topic).items()}
     publish(composition, "commands", command, key=target, id=ident)
-    found = _await(composition, topic, start, ident, wait_s)
+    found = _await(composition, topic, start, ident, (*wanted, CommandRefused, TrainingFailed), wait_s)
     if found is None:
         raise DependencyError(
             f"No agent answered {name} for {target!r} within {wait_s:g} s; it stays in the log.",
             remedy="Is a worker running? `oddtide status` shows them.",
         )
-    if type(found).__name__ in ("CommandRefused", "TrainingFailed"):
-        raise CommandRefusedError(f"{name} for {target!r} was refused: {getattr(found, 'reason', '')}.")
-    if not isinstance(found, tuple(wanted)):
-        raise CommandRefusedError(f"{name} for {target!r} was answered by {type(found).__name__}.")
+    if isinstance(found, CommandRefused | TrainingFailed):
+        raise CommandRefusedError(f"{name} for {target!r} was refused: {found.reason.rstrip('.')}.")
     return found
 
 
-def _await(composition: Composition, topic: str, start: dict[int, int], ident: str, wait_s: float) -> Event | None:
+def _await(
+    composition: Composition,
+    topic: str,
+    start: dict[int, int],
+    ident: str,
+    kinds: tuple[type[Event], ...],
+    wait_s: float,
+) -> Event | None:
     from oddtide.streams.envelope import open_envelope
 
     with composition.reader() as reader:
@@ -91,7 +98,7 @@ def _await(composition: Composition, topic: str, start: dict[int, int], ident: s
                     envelope, event = open_envelope(record.value, record.headers)
                 except DecodeError:
                     continue
-                if isinstance(event, Event) and _answers(envelope, event, ident):
+                if isinstance(event, kinds) and _answers(envelope, event, ident):
                     return event
         finally:
             alarm.cancel()

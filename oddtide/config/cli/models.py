@@ -74,7 +74,7 @@ def train(cli: Cli, model: str | None, window: int, parameters: str, promote: bo
     request = TrainModel(
         model=name,
         stream=stream,
-        algorithm=spec.kind,
+        algorithm=spec.kind.removeprefix("pyod:"),
         time=now(composition),
         by=who(),
         window=window,
