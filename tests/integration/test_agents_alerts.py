@@ -26,6 +26,7 @@ from oddtide.domain.observability.notifications import Channel, Delivery, Notifi
 from oddtide.domain.observability.policy import AlertPolicy
 from oddtide.domain.quality.events import ContractViolated
 from oddtide.domain.readings import rfc3339
+from oddtide.streams.agents.decisions import DecisionLog
 from oddtide.streams.agents.observability import build
 from oddtide.streams.transactions import PartitionWriter
 from tests.integration.agents_kit import Application, Memory, eventually, running
@@ -243,3 +244,41 @@ async def test_an_alert_is_told_once_and_not_again_on_a_rebuild(application: App
             await application.publish("detections", [anomaly(0, "pump-3")])
             await eventually(states, lambda found: found == {"sent": 3})
     assert len(receiver.told) == len(set(receiver.told)) == 3
+
+
+async def test_counts_that_wait_too_long_are_logged_and_old_ones_forgotten(
+    application: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("oddtide.streams.agents.alerting._MAX_HELD", 0)
+    monkeypatch.setattr("oddtide.streams.agents.alerting._SETTLE_TICKS", 1)
+    async with running(build(application.context(), application.parts(alerts=AlertPolicy(update_s=600)))):
+        for number in range(4):
+            await application.publish("detections", [anomaly(number)])
+            await eventually(opened_by(application), bool)
+        await eventually(lambda: application.events("alerts", AlertUpdated), _counts_to(4))
+
+
+def _counts_to(count: int) -> Callable[[list[AlertUpdated]], bool]:
+    return lambda updates: max((update.count for update in updates), default=0) == count
+
+
+async def test_a_broker_that_fails_at_the_takeover_is_tried_again(
+    application: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, failures = DecisionLog.open, [OSError("no route to the broker"), OSError("still none")]
+
+    async def failing(log: DecisionLog) -> None:
+        if failures:
+            raise failures.pop()
+        await real(log)
+
+    monkeypatch.setattr(DecisionLog, "open", failing)
+    async with running(build(application.context(), application.parts())):
+        await application.publish("detections", [anomaly(0)])
+        await eventually(opened_by(application), bool)
+    assert failures == []
+
+
+async def test_nothing_is_logged_before_the_takeover(application: Application) -> None:
+    with pytest.raises(RuntimeError, match="append before open"):
+        await DecisionLog(application.context(), "x").append([])

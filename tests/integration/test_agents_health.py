@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,9 @@ from oddtide.domain.observability.events import (
 )
 from oddtide.domain.observability.ledger import BatchCompleted
 from oddtide.streams.agents.health import build
+from oddtide.streams.agents.heartbeat import Heartbeats, resident_mib
 from oddtide.streams.pipeline.plan import StreamPlan
+from oddtide.streams.publisher import EventPublisher, Outgoing
 from tests.integration.agents_kit import Application, Memory, eventually, running
 
 NOW = "2026-01-01T00:00:00Z"
@@ -101,3 +104,28 @@ async def test_a_broken_ledger_is_reported_once_also_over_a_restart(application:
         (25, "gap"), (30, "10 readings, but 1 outcomes"),
     ]  # fmt: skip
     assert {one.partition for one in broken} == {1}
+
+
+async def test_a_heartbeat_that_cannot_be_sent_is_left_out(
+    application: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, failures = EventPublisher.publish_all, [OSError("no route to the broker")] * 2
+
+    async def failing(publisher: EventPublisher, batch: Iterable[Outgoing]) -> None:
+        outgoing = list(batch)
+        if failures and any(isinstance(one.event, HeartbeatRecorded) for one in outgoing):
+            raise failures.pop()
+        if any(isinstance(one.event, WorkerStopped) for one in outgoing):
+            raise TimeoutError
+        await real(publisher, outgoing)
+
+    monkeypatch.setattr(EventPublisher, "publish_all", failing)
+    async with running(Heartbeats(application.context())):
+        await eventually(lambda: application.events("health", HeartbeatRecorded), bool)
+    assert failures == []
+    assert await application.events("health", WorkerStopped) == []
+
+
+def test_memory_is_told_also_where_the_system_has_no_proc(tmp_path: Path) -> None:
+    assert resident_mib() > 1
+    assert resident_mib(tmp_path / "nothing") > 1

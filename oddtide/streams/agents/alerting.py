@@ -34,12 +34,12 @@ from oddtide.domain.observability.events import (
     ResolveAlert,
 )
 from oddtide.domain.observability.policy import AlertPolicy
-from oddtide.streams.agents.batches import logged_events
 from oddtide.streams.agents.causes import cause_of
 from oddtide.streams.agents.desk import Desk
 from oddtide.streams.agents.logs import GroupPositions, read_topic
 from oddtide.streams.app import WorkerContext, batch_agent, make_app
 from oddtide.streams.envelope import derive_id
+from oddtide.streams.logged import logged_events
 from oddtide.streams.ports import LoggedEvent
 from oddtide.streams.publisher import Outgoing
 from oddtide.streams.transport import BatchApp
@@ -57,14 +57,14 @@ _Pending: TypeAlias = Mapping[tuple[str, str, str], PendingCount]
 _log = structlog.get_logger(__name__)
 
 
-def build_alerts(context: WorkerContext, policy: AlertPolicy) -> tuple[BatchApp, Desk]:
-    """The Faust app that decides alerts, and the desk that says whether this worker is the one who does."""
+def build_alerts(context: WorkerContext, policy: AlertPolicy) -> BatchApp:
+    """The Faust app that decides alerts."""
     positions = GroupPositions(context.broker, f"{context.application}-alerts")
     app = make_app(context, "alerts", positions=positions)
     agent = _Alerting(app, context, policy, positions)
     batch_agent(app, [context.catalogue.name(role) for role in _SOURCES], agent.handle, "alerts")
     app.timer(_TICK_S)(agent.tick)
-    return app, agent.desk
+    return app
 
 
 class _Alerting:
@@ -74,7 +74,7 @@ class _Alerting:
         self._context = context
         self._policy = policy
         self._topic = context.catalogue.name("alerts")
-        self.desk = Desk(app, context, "alerts", "observability.alerts", self._begin)
+        self._desk = Desk(app, context, "alerts", "observability.alerts", self._begin)
         self._decider = AlertDecider(policy)
         self._homes: dict[str, int] = {}
         self._held: dict[TP, deque[tuple[int, Callable[[], None]]]] = {}
@@ -86,10 +86,10 @@ class _Alerting:
 
     async def handle(self, tp: TP, records: list[Any], acknowledge: Callable[[], None]) -> None:
         """Decide on a batch; acknowledge it once every count that it changed is logged."""
-        async with self.desk.lock:
+        async with self._desk.lock:
             self._active.add(tp)
             pending = self._decider.pending()
-            if not await self.desk.insist(partial(self._decide, tp, records), partial(self._rebuild, pending)):
+            if not await self._desk.insist(partial(self._decide, tp, records), partial(self._rebuild, pending)):
                 return
             self._positions.handled(tp, records[-1].offset)
             self._reached[tp] = records[-1].timestamp * 1_000_000
@@ -101,8 +101,8 @@ class _Alerting:
 
     async def tick(self) -> None:
         """End what is quiet, log what has waited long enough."""
-        async with self.desk.lock:
-            if not self.desk.is_ours:
+        async with self._desk.lock:
+            if not self._desk.is_ours:
                 return
             moments = await self._moments()
             await self._log_all(lambda: self._decider.due(moments))
@@ -133,7 +133,7 @@ class _Alerting:
         decisions: list[Outgoing] = []
         for logged in logged_events(tp.topic, tp.partition, records):
             decisions += [self._outgoing(event) for event in self._follows(logged)]
-        await self.desk.log.append(decisions)
+        await self._desk.log.append(decisions)
 
     def _follows(self, logged: LoggedEvent) -> list[Event]:
         if isinstance(logged.event, AcknowledgeAlert | ResolveAlert):
@@ -146,11 +146,11 @@ class _Alerting:
     async def _log_all(self, decide: Callable[[], list[Event]]) -> None:
         async def step() -> None:
             events = decide()
-            await self.desk.log.append([self._outgoing(event) for event in events])
+            await self._desk.log.append([self._outgoing(event) for event in events])
             self._decider.apply_all(events)
 
         if decide():
-            await self.desk.insist(step, partial(self._rebuild, self._decider.pending()))
+            await self._desk.insist(step, partial(self._rebuild, self._decider.pending()))
 
     async def _moments(self) -> dict[tuple[str, int], int]:
         now, moments = self._context.clock(), {}

@@ -25,11 +25,6 @@ class DecisionLog:
         self._id = f"{context.application}-{name}"
         self._writer: PartitionWriter | None = None
 
-    @property
-    def is_open(self) -> bool:
-        """Whether it may write, as far as it knows."""
-        return self._writer is not None
-
     async def open(self) -> None:
         """Become the one writer; the one before, ours or another worker's, is fenced."""
         await self.close()

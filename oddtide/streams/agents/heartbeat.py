@@ -147,10 +147,10 @@ def _worst(progress: WorkerProgress) -> str:
     return next((state for state in order if state in states), "running")
 
 
-def resident_mib() -> float:
+def resident_mib(source: Path = Path("/proc/self/statm")) -> float:
     """Memory held by this process: now, where the system tells (Linux), else at its highest so far."""
     try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        pages = int(source.read_text().split()[1])
         return round(pages * resource.getpagesize() / 2**20, 1)
     except (OSError, ValueError, IndexError):
         highest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
