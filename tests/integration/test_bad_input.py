@@ -20,7 +20,8 @@ from oddtide.domain.observability.ledger import check_batch, check_succession
 from oddtide.domain.quality.events import ReadingRejected
 from oddtide.domain.quality.reasons import Reason
 from oddtide.streams.results import MAX_VALUE_BYTES, REJECTION_HEADER
-from tests.integration.test_ingest import T0, Platform, producing
+from tests.integration.test_ingest import T0, Platform
+from tests.integration.test_transport import producing
 
 LARGEST = 6 << 20
 

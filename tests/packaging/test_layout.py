@@ -78,7 +78,7 @@ def test_every_exception_to_a_rule_says_why() -> None:
 
 def reasoned(match: re.Match[str]) -> bool:
     rest = re.sub(r"^\s*(\[[\w, -]+\]|:\s*[A-Z]+[0-9]+(\s*,\s*[A-Z]+[0-9]+)*)", "", match["rest"])
-    return len(re.findall(r"[A-Za-z]{2,}", rest)) >= 2
+    return bool(re.search(r"[A-Za-z]{2,}", rest))
 
 
 def documented(module: Path) -> bool:

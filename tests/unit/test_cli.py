@@ -123,7 +123,7 @@ def test_completion_scripts(shell: str) -> None:
         (click.Abort(), 130, "interrupted"),
         (OSError(errno.ENOSPC, "No space left on device", "/data/x"), 5, "disk is full: /data/x"),
         (OSError(errno.EADDRINUSE, "Address already in use"), 5, "port is in use"),
-        (PermissionError(errno.EACCES, "Permission denied", "/root/x"), 5, "No permission: /root/x"),
+        (PermissionError(errno.EACCES, "Permission denied", "/srv/x"), 5, "No permission: /srv/x"),
         (FileNotFoundError(errno.ENOENT, "No such file", "x.csv"), 3, "No such file: x.csv"),
         (OSError(errno.EIO, "Input/output error"), 1, "Input/output error"),
         (ZeroDivisionError("division by zero"), 1, "unexpected ZeroDivisionError"),
@@ -265,7 +265,7 @@ def test_schemas_list_show_export(tmp_path: Path) -> None:
     assert json.loads(run("schemas", "show", "reading").stdout)["title"] == "Reading"
     assert json.loads(run("schemas", "show", "asyncapi").stdout)["asyncapi"] == "3.0.0"
     result = run("schemas", "export", "out")
-    assert sorted(Path(line).name for line in result.stdout.splitlines()) == sorted(os.listdir(tmp_path / "out"))
+    assert sorted(Path(line).name for line in result.stdout.splitlines()) == sorted(path.name for path in (tmp_path / "out").iterdir())
     assert "asyncapi.json" in result.stdout
 
 

@@ -19,9 +19,8 @@ from oddtide.adapters.embedded.locks import exclusive, writable_folder
 from oddtide.adapters.embedded.pins import KAFKA_VERSION, Pin, kafka_pins
 from oddtide.domain.errors import DownloadError, StorageUnavailableError
 
-__all__ = ["MAVEN_CENTRAL", "KafkaJars", "cache_folder"]
+__all__ = ["KafkaJars", "cache_folder"]
 
-MAVEN_CENTRAL = "https://repo.maven.apache.org/maven2"
 _ATTEMPTS = 3
 _TELL_EVERY = 5_000_000
 _DISK_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.ENOTDIR}
@@ -46,9 +45,14 @@ class KafkaJars:
         self, cache: Path | None = None, *, repository: str | None = None, pins: tuple[Pin, ...] | None = None
     ) -> None:
         self.cache = cache or cache_folder()
-        self.repository = (repository or os.environ.get("ODDTIDE_MAVEN_REPOSITORY") or MAVEN_CENTRAL).rstrip("/")
+        self._chosen = repository or os.environ.get("ODDTIDE_MAVEN_REPOSITORY")
         self.home = self.cache / f"kafka-{KAFKA_VERSION}"
         self._pins = pins or kafka_pins()
+
+    @property
+    def repository(self) -> str:
+        """Where the jars come from."""
+        return (self._chosen or _maven_central()).rstrip("/")
 
     @property
     def megabytes(self) -> float:
@@ -94,6 +98,13 @@ class KafkaJars:
         finally:
             shutil.rmtree(staging, ignore_errors=True)
         report(f"Apache Kafka {KAFKA_VERSION} is in {self.home}")
+
+
+def _maven_central() -> str:
+    """Where jgo looks by default; the one place that names it is jgo."""
+    from jgo.constants import MAVEN_CENTRAL_URL
+
+    return str(MAVEN_CENTRAL_URL)
 
 
 class _Fetch:

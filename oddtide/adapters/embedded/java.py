@@ -68,7 +68,7 @@ def runs(pid: int, mark: str) -> bool:
     listing = subprocess.run(  # pragma: no cover - macOS, where ps is part of the base system
         ["ps", "-ww", "-p", str(pid), "-o", "command="], capture_output=True, text=True, check=False
     )
-    return f" {mark} " in f" {listing.stdout.strip()} "  # pragma: no cover
+    return f" {mark} " in f" {listing.stdout.strip()} "  # pragma: no cover - macOS
 
 
 def _runs_on_linux(process: Path, mark: bytes) -> bool:

@@ -55,7 +55,7 @@ def water_flow() -> Iterator[DatasetReading]:
     Tecnojest s.r.l. The truth is in :data:`WATER_FLOW_ANOMALIES`."""
     from river import datasets
 
-    for row, flow in datasets.WaterFlow():
+    for row, flow in datasets.WaterFlow():  # type: ignore[no-untyped-call]  # river leaves it untyped
         yield DatasetReading(_nanoseconds(row["Time"]), {"value": float(flow)})
 
 
