@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 from pathlib import Path
 
 import pytest
 
 from oddtide.adapters.files.tables import RawRow, RefusedRow, Row, TableOptions, TableRow, open_table
-from oddtide.domain.errors import NotFoundError, UsageError
+from oddtide.domain.errors import NotFoundError, StorageUnavailableError, UsageError
 
 DAY = 86_400 * 10**9
 
@@ -220,3 +221,33 @@ def test_batches_end_where_the_next_row_is_not_there_yet() -> None:
         assert [len(batch) for batch in table.batches()] == [1, 1]
     with open_table(io.BytesIO(b"value\n" + b"1\n" * 10)) as table:
         assert [len(batch) for batch in table.batches(4)] == [4, 4, 2]
+
+
+def test_a_file_that_cannot_be_looked_ahead_in_or_read_says_so(tmp_path: Path) -> None:
+    read, write = os.pipe()
+    os.write(write, b"time,value\n2020-01-01,1\n")
+    os.close(write)
+    with os.fdopen(read, "rb") as raw, open_table(raw) as table:
+        assert len(list(table)) == 1
+
+    class Broken(io.BytesIO):
+        def read1(self, size: int | None = -1, /) -> bytes:
+            raise OSError("gone")
+
+    with pytest.raises(StorageUnavailableError, match="gone"):
+        open_table(Broken(b"time,value\n"))
+
+
+def test_an_endless_line_is_no_table() -> None:
+    with pytest.raises(UsageError, match="more than 16 MiB"):
+        open_table(io.BytesIO(b"x" * (17 << 20)))
+
+
+def test_json_without_any_number_is_no_table() -> None:
+    with pytest.raises(UsageError, match="no column of numbers"):
+        rows_of('{"a":"x"}\n{"b":null}\n')
+
+
+def test_a_row_of_json_that_is_blank_is_passed_over() -> None:
+    assert [row.line for row in rows_of('{"ts":1,"x":1}\n\n{"ts":2,"x":2}\n')] == [1, 3]
+    assert [row.line for row in rows_of('{"time":1,"value":1}\n\n{"time":2,"value":2}\n')] == [1, 3]

@@ -50,8 +50,9 @@ class Show(Protocol):
 def run_demo(
     folder: Path, show: Show, *, exit_after: float | None = None, keep: bool = False, shuttle_rows: int = 20_000
 ) -> Summary:
-    """Run until Ctrl-C, SIGTERM, or ``exit_after`` seconds after everything is up, but not before the data sets are
-    pushed; then wait for the backlog (at most 30 s) and say what it came to. With ``keep`` Kafka and the worker go on in the background.
+    """Run until Ctrl-C, SIGTERM, or ``exit_after`` seconds after everything is up (but not before the data sets are
+    pushed); then wait for the backlog (at most 30 s) and say what it came to. With ``keep`` Kafka and the worker go on
+    in the background.
 
     Raises the error that ended it early: no Kafka, a worker that died, a folder in use; ``KeyboardInterrupt`` where it
     is asked to stop before everything is up.

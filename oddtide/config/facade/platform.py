@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from oddtide.config.lagging import lag_rows
 from oddtide.config.settings import load
 from oddtide.domain.errors import DecodeError
 from oddtide.domain.observability.events import HeartbeatRecorded, WorkerLost, WorkerStarted, WorkerStopped
@@ -96,15 +97,9 @@ def _worker(beat: HeartbeatRecorded, now: int) -> WorkerHealth:
 
 
 def _lag(composition: Composition) -> dict[str, int]:
-    lag = {}
     with composition.admin() as admin:
-        for plan in composition.plans():
-            ends = admin.offsets(plan.topic)
-            done = admin.committed(f"{composition.settings.application}-ingest")
-            lag[plan.topic] = sum(
-                max(0, end - done.get((plan.topic, partition), begin)) for partition, (begin, end) in ends.items()
-            )
-    return lag
+        rows = [row for row in lag_rows(composition, admin) if row["role"] == "ingest"]
+    return {topic: sum(row["lag"] for row in rows if row["topic"] == topic) for topic in {row["topic"] for row in rows}}
 
 
 def _alerts(composition: Composition) -> tuple[str, ...]:
