@@ -67,9 +67,7 @@ def _child(node: int, position: float, split: float, mass: NDArray[np.int16]) ->
 
 
 @kernel
-def _count(
-    on: IntArray, at: FloatArray, height: int, position: FloatArray, latest: NDArray[np.int16]
-) -> None:
+def _count(on: IntArray, at: FloatArray, height: int, position: FloatArray, latest: NDArray[np.int16]) -> None:
     """Count one reading in the nodes it falls through. ``latest`` is (trees, nodes)."""
     for tree in range(len(on)):
         node = 0
