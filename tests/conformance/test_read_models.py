@@ -416,9 +416,7 @@ def test_the_states_of_a_worker(models: SqlReadModels, log: Log, clock: Clock) -
 
 
 def test_what_is_degraded_and_where_the_ledger_is_broken(models: SqlReadModels, log: Log) -> None:
-    degraded = [
-        AgentDegraded(worker="w", part="river", reason="slow", remedy="wait", time=at(n)) for n in (2, 1)
-    ]
+    degraded = [AgentDegraded(worker="w", part="river", reason="slow", remedy="wait", time=at(n)) for n in (2, 1)]
     broken = LedgerBroken(stream="s", topic="t", partition=0, offset=5, problem="gap", time=at(0))
     fold(models, "health", [log.append(HEALTH, event) for event in [*degraded, broken]])
     assert [row["time"] for row in models.degraded()] == [at(2)]
