@@ -73,7 +73,7 @@ docs: $(VENV)/.installed-dev
 	@$(BIN)/python -m tests.packaging.pages
 
 bench: $(VENV)/.installed-dev
-	@$(BIN)/python -m benchmarks $(ARGS)
+	@$(BIN)/python -m benchmarks.worker_throughput $(ARGS)
 
 dist: $(VENV)/.installed-dev
 	@rm -rf dist
