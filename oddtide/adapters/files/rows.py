@@ -111,11 +111,13 @@ class RowMaker:
 
 
 def _missing(cell: object) -> bool:
-    return cell is None or (isinstance(cell, str) and not cell.strip())
+    return cell is None or (isinstance(cell, str) and (not cell or cell.isspace()))
 
 
 def _text(cell: object) -> str:
     text = "" if cell is None else str(cell).strip()
+    if text.isascii():
+        return text
     try:
         text.encode()
     except UnicodeEncodeError:
