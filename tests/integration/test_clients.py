@@ -98,7 +98,7 @@ def test_a_series_stays_in_one_partition(kafka: str, topic: str) -> None:
         (("a",), {"features": {"x": float("inf")}}, "not finite"),
         (("a", "5"), {}, "not a number"),
         (("a", 1.0), {"time": "yesterday"}, "not RFC 3339"),
-        (("a", 1.0), {"time": np.datetime64("NaT")}, "NaT"),
+        (("a", 1.0), {"time": np.datetime64("NaT", "ns")}, "NaT"),
         (("a", 1.0), {"labels": {"x": 1}}, "label 'x'"),
     ],
 )
