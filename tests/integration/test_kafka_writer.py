@@ -122,6 +122,19 @@ def test_a_record_that_the_topic_stopped_taking_is_lost_loudly_and_the_next_one_
     assert sorted(each.value or b"" for each in records(connection, topic)) == [b"after", b"before"]
 
 
+def test_what_kafka_python_itself_refuses_gives_its_room_back(
+    connection: KafkaConnection, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer_module, "_LARGEST_RECORD", 10_000)
+    with KafkaWriter(connection) as writer:
+        with pytest.raises(UsageError, match="too large"):
+            writer.send(topic, b"x" * 20_000)
+        with pytest.raises(TypeError, match="headers"):
+            writer.send(topic, b"x", headers=[("h", "text")])  # type: ignore[list-item]  # what the test is about
+        assert writer._in_flight == 0
+        writer.send(topic, b"x").wait()
+
+
 def test_memory_is_bounded_by_waiting(connection: KafkaConnection, topic: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer_module, "_IN_FLIGHT_BYTES", 10_000)
     most = 0

@@ -199,6 +199,15 @@ def test_kafka_is_pinned_whole() -> None:
     assert all(len(pin.sha256) == 64 and pin.size > 0 for pin in pins)
 
 
+def test_the_repository_is_maven_central_unless_another_is_chosen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ODDTIDE_MAVEN_REPOSITORY", raising=False)
+    assert KafkaJars(tmp_path).repository.startswith("https://")
+    monkeypatch.setenv("ODDTIDE_MAVEN_REPOSITORY", "http://mirror.example/maven/")
+    assert KafkaJars(tmp_path).repository == "http://mirror.example/maven"
+
+
 def test_the_cache_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("ODDTIDE_CACHE", raising=False)
     monkeypatch.setattr(sys, "platform", "linux")

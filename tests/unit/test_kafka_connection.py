@@ -83,7 +83,6 @@ def test_what_cannot_work_names_the_setting(connection: KafkaConnection, words: 
     ("error", "kind", "words"),
     [
         (errors.UnknownTopicOrPartitionError(), NotFoundError, "no topic 'x'"),
-        (errors.GroupIdNotFoundError(), NotFoundError, "no consumer group 'x'"),
         (errors.MessageSizeTooLargeError(), UsageError, "max.message.bytes"),
         (errors.SaslAuthenticationFailedError("bad password"), DependencyError, "bad password"),
         (errors.TopicAuthorizationFailedError("x"), DependencyError, "ACLs"),

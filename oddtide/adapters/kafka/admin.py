@@ -177,10 +177,7 @@ class KafkaAdmin:
 
     def members(self, group: str) -> list[GroupMember]:
         """The group's consumers now, with what they own; empty for a group nobody knows."""
-        try:
-            described = self._of_group(group, lambda: self._client.describe_groups([group])[group])
-        except NotFoundError:
-            return []
+        described = self._of_group(group, lambda: self._client.describe_groups([group])[group])
         return [_member(each) for each in described["members"]]
 
     def _of_group(self, group: str, ask: Callable[[], Answer]) -> Answer:

@@ -149,8 +149,6 @@ def explain(error: Exception, connection: KafkaConnection, subject: str = "") ->
             f"There is no topic {subject!r} on {connection.bootstrap}.",
             remedy="`oddtide topics list` shows those there are, `oddtide topics create` makes ours.",
         )
-    if isinstance(error, errors.GroupIdNotFoundError):
-        return NotFoundError(f"There is no consumer group {subject!r} on {connection.bootstrap}.")
     if isinstance(error, (errors.MessageSizeTooLargeError, errors.RecordListTooLargeError)):
         return too_large(subject)
     if isinstance(error, (errors.SaslAuthenticationFailedError, errors.AuthorizationError)):
