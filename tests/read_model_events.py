@@ -129,10 +129,10 @@ def drifted(id: str, *, offset: int = 0, watched: str = "score") -> DriftDetecte
     return DriftDetected(**_drift(id, offset, watched))
 
 
-def adapted(id: str, *, offset: int = 0, causation: str = "drift") -> DetectorAdapted:
+def adapted(id: str, *, offset: int = 0, partition: int = 0, causation: str = "drift") -> DetectorAdapted:
     return DetectorAdapted(
         id=id, stream="readings", series="pump-1", time=at(offset), policy="reset", detector="ewma",
-        causation=causation, topic="oddtide.readings", offset=offset,
+        causation=causation, topic="oddtide.readings", partition=partition, offset=offset,
     )  # fmt: skip
 
 

@@ -2,18 +2,21 @@
 
 A SQLite file has one projector process, which holds a lock on a file beside it. A PostgreSQL database has as many as
 there are machines, each with partitions of its own, and none while a rebuild holds it alone. The system frees a lock
-when its holder dies.
+when its holder dies; PostgreSQL does so also where the connection is lost, unnoticed by the holder.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import SQLAlchemyError
 
 from oddtide.adapters.storage.database import Database
 from oddtide.adapters.storage.faults import faults
@@ -22,6 +25,7 @@ from oddtide.domain.errors import StorageUnavailableError
 __all__ = ["ProjectorLock", "acquire_projector_lock", "database_holder", "lock_database", "projector_holder"]
 
 _FILE = "projector.lock"
+_TRIES, _PAUSE_S = 5, 0.02
 _KEY = 0x0DD71DE1
 _HELD = """
 SELECT DISTINCT holder.application_name
@@ -79,14 +83,22 @@ def acquire_projector_lock(folder: Path, holder: str) -> ProjectorLock | None:
         raise StorageUnavailableError(
             f"The lock {folder / _FILE} cannot be made: {error.strerror}.", remedy="Make the folder writable."
         ) from None
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if not _taken(handle):
         os.close(handle)
         return None
     os.ftruncate(handle, 0)
     os.write(handle, holder.encode("utf-8", "replace"))
     return ProjectorLock(holder, _FileLock(handle))
+
+
+def _taken(handle: int) -> bool:
+    # Who only asks for the holder has the lock for an instant, so one refusal says nothing.
+    for _ in range(_TRIES):
+        with suppress(BlockingIOError):
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        time.sleep(_PAUSE_S)
+    return False
 
 
 def projector_holder(folder: Path) -> str | None:
@@ -109,8 +121,17 @@ class _SessionLock:
         self._connection = connection
 
     def release(self) -> None:
-        self._connection.invalidate()  # the session's end frees it, whatever state the connection is in
-        self._connection.close()
+        # The session's end would free it too, but only after a while; where the connection is lost, it has.
+        with suppress(SQLAlchemyError):
+            self._connection.execute(text("SELECT pg_advisory_unlock_all()"))
+        _end(self._connection)
+
+
+def _end(connection: Connection) -> None:
+    """End the session: its name must not go back to the pool with it."""
+    with suppress(SQLAlchemyError):
+        connection.invalidate()
+    connection.close()
 
 
 def lock_database(database: Database, holder: str, *, alone: bool) -> ProjectorLock | None:
@@ -124,8 +145,7 @@ def lock_database(database: Database, holder: str, *, alone: bool) -> ProjectorL
         connection.execute(text("SELECT set_config('application_name', :name, false)"), {"name": holder})
         if connection.execute(text(f"SELECT {take}(:key)"), {"key": _KEY}).scalar_one():
             return ProjectorLock(holder, _SessionLock(connection))
-        connection.invalidate()
-        connection.close()
+        _end(connection)
         return None
 
 
