@@ -7,14 +7,13 @@ from typing import Any
 
 import msgspec
 
-from oddtide.domain.errors import DecodeError, NotFoundError, SchemaVersionError
+from oddtide.domain.errors import DecodeError, SchemaVersionError
 from oddtide.domain.events import TYPE_PREFIX
 from oddtide.streams.envelope import open_envelope
 from oddtide.streams.topics import TopicCatalogue, TopicSpec
 
-__all__ = ["REJECTION_HEADER", "decode", "describe_line", "require_topic", "resolve_topic"]
+__all__ = ["decode", "describe_line", "resolve_topic"]
 
-REJECTION_HEADER = "oddtide-rejection"
 _SHOWN_BYTES = 400
 _COORDINATES = ("topic", "partition", "offset", "key")
 
@@ -29,15 +28,6 @@ def resolve_topic(catalogue: TopicCatalogue, name: str) -> TopicSpec | None:
         lambda spec: spec.role == name,
     )
     return next((spec for match in matches for spec in specs if match(spec)), None)
-
-
-def require_topic(catalogue: TopicCatalogue, name: str) -> TopicSpec:
-    """The same, or ``NotFoundError`` with the names there are."""
-    found = resolve_topic(catalogue, name)
-    if found is None:
-        names = ", ".join(spec.name for spec in catalogue.all())
-        raise NotFoundError(f"There is no topic {name!r}.", remedy=f"There are: {names}.")
-    return found
 
 
 def decode(record: Any, spec: TopicSpec | None) -> Iterator[dict[str, Any]]:
@@ -89,6 +79,8 @@ def _verdicts(record: Any, head: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _rejection(record: Any) -> dict[str, Any]:
+    from oddtide.streams.results import REJECTION_HEADER
+
     header = dict(record.headers).get(REJECTION_HEADER)
     row: dict[str, Any] = {"type": "oddtide.ReadingRejected"}
     if header is not None:
