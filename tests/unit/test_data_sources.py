@@ -10,6 +10,7 @@ import pytest
 
 from oddtide.adapters.host.metrics import HostMetrics
 from oddtide.adapters.river.datasets import SHUTTLE_FEATURES, WATER_FLOW_ANOMALIES, shuttle, water_flow
+from oddtide.domain.errors import MissingExtraError
 
 
 def test_water_flow_is_whole_and_its_anomalies_are_where_the_flow_is_not_ordinary() -> None:
@@ -33,6 +34,20 @@ def test_shuttle_has_nine_features_and_its_truth() -> None:
     assert tuple(rows[0].values) == SHUTTLE_FEATURES
     assert rows[1].time - rows[0].time == 10**9
     assert 0 < sum(bool(row.is_anomaly) for row in rows) < 100
+
+
+def test_they_are_what_river_itself_reads() -> None:
+    datasets = pytest.importorskip("river.datasets")
+    flows = [(int(row["Time"].timestamp()) * 10**9, flow) for row, flow in datasets.WaterFlow()]
+    assert flows == [(row.time, row.values["value"]) for row in water_flow()]
+    nine = [(row, bool(label)) for row, label in itertools.islice(datasets.Shuttle(), 100)]
+    assert nine == [(row.values, row.is_anomaly) for row in shuttle(100)]
+
+
+def test_a_data_set_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("oddtide.adapters.river.datasets.find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match="water-flow"):
+        next(water_flow())
 
 
 @pytest.fixture

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import csv
+import gzip
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from importlib.util import find_spec
 from itertools import islice
+from pathlib import Path
 from typing import NamedTuple
+
+from oddtide.domain.errors import MissingExtraError
 
 __all__ = ["SHUTTLE_FEATURES", "WATER_FLOW_ANOMALIES", "DatasetReading", "KnownAnomaly", "shuttle", "water_flow"]
 
@@ -53,10 +59,10 @@ WATER_FLOW_ANOMALIES = (
 def water_flow() -> Iterator[DatasetReading]:
     """1,268 hourly values of a water pipe in l/s (feature ``value``), March to May 2022. Kindly donated to river by
     Tecnojest s.r.l. The truth is in :data:`WATER_FLOW_ANOMALIES`."""
-    from river import datasets
-
-    for row, flow in datasets.WaterFlow():  # type: ignore[no-untyped-call]  # river leaves it untyped
-        yield DatasetReading(_nanoseconds(row["Time"]), {"value": float(flow)})
+    with _file("water-flow.csv").open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            time = datetime.fromisoformat(row["Time"])
+            yield DatasetReading(_nanoseconds(time), {"value": float(row["Water flow [l/s]"])})
 
 
 def shuttle(rows: int = 20_000) -> Iterator[DatasetReading]:
@@ -65,9 +71,18 @@ def shuttle(rows: int = 20_000) -> Iterator[DatasetReading]:
 
     The data has no times: row ``n`` gets ``n`` seconds after the start of 2020.
     """
-    from river import datasets
-
     start = _nanoseconds(_SHUTTLE_START)
-    for index, (row, label) in enumerate(islice(datasets.Shuttle(), rows)):
-        values = {name: float(row[name]) for name in SHUTTLE_FEATURES}
-        yield DatasetReading(start + index * 1_000_000_000, values, bool(label))
+    with gzip.open(_file("shuttle.csv.gz"), "rt", encoding="utf-8", newline="") as file:
+        for index, row in enumerate(islice(csv.DictReader(file), rows)):
+            values = {name: float(row[name]) for name in SHUTTLE_FEATURES}
+            yield DatasetReading(start + index * 1_000_000_000, values, row["anomaly"] == "1")
+
+
+def _file(name: str) -> Path:
+    """A file of ``river.datasets``, found without importing river, which takes seconds."""
+    spec = find_spec("river")
+    folders = spec.submodule_search_locations if spec is not None else None
+    path = Path(folders[0], "datasets", name) if folders else Path(name)
+    if not path.is_file():
+        raise MissingExtraError(f"river's data set {name} is not installed.", remedy="Install river 0.26.")
+    return path

@@ -89,8 +89,7 @@ class Account:
     skipped: Counter[str] = field(default_factory=Counter)
     fed: Fed | None = None
     first: float | None = None
-    bulk: tuple[float, float] | None = None
-    ready: float | None = None
+    bulk: list[tuple[int, int]] = field(default_factory=list)
     backlog: int = 0
     done: dict[tuple[str, int], int] = field(default_factory=dict)
 
@@ -112,27 +111,26 @@ class Account:
             for place, end in each.items()
         )
 
-    def take_batch(self, batch: BatchCompleted, now: float) -> None:
-        """A ledger record."""
+    def take_batch(self, batch: BatchCompleted, written: int) -> None:
+        """A ledger record, written at ``written`` (ms)."""
         self.done[batch.topic, batch.partition] = batch.to_offset
+        if self.fed is None or self.settled < self.backlog + self.fed.water + self.fed.shuttle:
+            self.bulk.append((written, batch.readings))
         self.scored += batch.scored
         self.rejected.update(batch.rejected)
         self.skipped.update(batch.skipped)
-        self._bulk_done(now)
 
-    def take_fed(self, fed: Fed, now: float) -> None:
+    def take_fed(self, fed: Fed) -> None:
         """The data sets are in the log."""
         self.fed = fed
-        self._bulk_done(now)
 
-    def _bulk_done(self, now: float) -> None:
-        """Note how long the data sets took, from when the worker was ready."""
-        if (
-            self.bulk is None
-            and self.fed is not None
-            and self.settled >= self.backlog + self.fed.water + self.fed.shuttle
-        ):
-            self.bulk = (float(self.settled), now - (self.ready or self.started))
+    @property
+    def readings_per_s(self) -> float:
+        """How fast the data sets were dealt with: from the first ledger record's time to the last's, the first
+        record's readings left out. 0 where that is too short to tell."""
+        times = sorted(self.bulk)
+        seconds = (times[-1][0] - times[0][0]) / 1_000 if times else 0.0
+        return sum(readings for _, readings in times[1:]) / seconds if seconds > 0 else 0.0
 
     def is_ours(self, found: AnomalyDetected) -> bool:
         """Whether it is of this run's data, or of this machine."""
@@ -155,7 +153,6 @@ class Account:
 
     def summary(self, *, lag: int, folder: str) -> Summary:
         """What it came to."""
-        readings, seconds = self.bulk or (0.0, 0.0)
         return Summary(
             run=self.run,
             pushed=self.pushed,
@@ -170,7 +167,7 @@ class Account:
             shuttle_right=self.right,
             shuttle_anomalies=self.fed.anomalies if self.fed else 0,
             host_detections=self.host,
-            readings_per_s=readings / seconds if seconds else 0.0,
+            readings_per_s=self.readings_per_s,
             first_detection_s=self.first,
             lag=lag,
             folder=folder,

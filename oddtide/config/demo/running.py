@@ -14,11 +14,10 @@ from oddtide.config.demo.account import Account, Summary
 from oddtide.config.demo.feeding import Fed, Feeder, Series
 from oddtide.config.demo.setting import Setting
 from oddtide.config.demo.stopping import Stopping
-from oddtide.config.demo.watching import Watch, dealt_with, ends
+from oddtide.config.demo.watching import Settled, Watch, dealt_with, ends
 from oddtide.config.demo.worker import DemoWorker
 from oddtide.domain.detection.events import AnomalyDetected
 from oddtide.domain.errors import OddtideError
-from oddtide.domain.observability.ledger import BatchCompleted
 from oddtide.domain.quality.events import ReadingRejected
 
 if TYPE_CHECKING:
@@ -122,7 +121,7 @@ class _Session:
         while not self._stopping.asked.is_set():
             self._tick()
             if since is None and self._worker.is_ready:
-                since = self.account.ready = time.monotonic()
+                since = time.monotonic()
             if exit_after is not None and self._is_over(since, exit_after):
                 break
         self._show.note("Ending: waiting for the last readings.")
@@ -148,8 +147,8 @@ class _Session:
         now = time.monotonic()
         if isinstance(item, BaseException):
             raise item
-        if isinstance(item, BatchCompleted):
-            self.account.take_batch(item, now)
+        if isinstance(item, Settled):
+            self.account.take_batch(item.batch, item.written)
         elif isinstance(item, AnomalyDetected):
             self.account.take_detection(item, now)
             if self.account.is_ours(item):
@@ -157,7 +156,7 @@ class _Session:
         elif isinstance(item, ReadingRejected):
             self._show.rejection(item)
         elif isinstance(item, Fed):
-            self.account.take_fed(item, now)
+            self.account.take_fed(item)
             self._show.note(
                 f"Pushed {item.water:,} readings of WaterFlow and {item.shuttle:,} of Shuttle; "
                 "from now on this machine's metrics, every second. Ctrl-C ends."

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import msgspec
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from oddtide.adapters.kafka.reader import KafkaReader, KafkaRecord
     from oddtide.config.composition import Composition
 
-__all__ = ["Watch", "dealt_with", "ends"]
+__all__ = ["Settled", "Watch", "dealt_with", "ends"]
 
 _END_S = 5.0
 #: The last offsets of a partition: a ledger record is followed by a transaction's marker, which is no record.
@@ -45,6 +45,13 @@ def dealt_with(composition: Composition, ledgers: Sequence[str]) -> dict[tuple[s
                 if isinstance(batch, BatchCompleted):
                     done[batch.topic, batch.partition] = batch.to_offset
     return done
+
+
+class Settled(NamedTuple):
+    """A ledger record, and when it was written (ms since 1970)."""
+
+    batch: BatchCompleted
+    written: int
 
 
 class Watch:
@@ -74,7 +81,8 @@ class Watch:
     def _read(self, reader: KafkaReader, topic: str, start: Mapping[int, int]) -> None:
         try:
             for record in reader.read(topic, start=start, stop_at_end=False):
-                self._inbox.put(_event(record))
+                event = _event(record)
+                self._inbox.put(Settled(event, record.timestamp) if isinstance(event, BatchCompleted) else event)
         except OddtideError as error:
             self._inbox.put(error)
 
