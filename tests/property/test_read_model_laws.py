@@ -70,20 +70,19 @@ _MAKERS: tuple[tuple[str, str, bool, _Maker], ...] = (
 _ROLES = sorted({role for _, role, _, _ in _MAKERS})
 
 
-def _draws_of(makers: Sequence[int]) -> st.SearchStrategy[list[Drawn]]:
+def _draws_of(makers: Sequence[int], min_size: int = 1) -> st.SearchStrategy[list[Drawn]]:
     again = st.none() | st.integers(0, 40)
     one = st.builds(
         Drawn, st.sampled_from(makers), who=st.integers(0, 2), number=st.integers(0, 6), partition=st.integers(0, 1),
         again=again,
     )  # fmt: skip
-    return st.lists(one, min_size=1, max_size=30)
+    return st.lists(one, min_size=min_size, max_size=40)
 
 
-# Mostly events of one topic, which have to do with each other; now and then of all.
-_draws = st.one_of(
-    _draws_of(range(len(_MAKERS))),
-    *(_draws_of([n for n, maker in enumerate(_MAKERS) if maker[1] == role]) for role in _ROLES),
-)
+def _of_topic(role: str) -> st.SearchStrategy[list[Drawn]]:
+    return _draws_of([n for n, maker in enumerate(_MAKERS) if maker[1] == role], min_size=12)
+
+
 _chances = st.integers(0, 2**32).map(Random)
 _Logs = dict[str, list[LoggedEvent]]
 
@@ -156,11 +155,13 @@ def sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqlReadModels]:
         yield models
 
 
-@settings(max_examples=200)
-@given(draws=_draws, chance=_chances)
+@pytest.mark.parametrize("role", _ROLES)
+@settings(max_examples=30)
+@given(data=st.data(), chance=_chances)
 def test_batches_interleaving_and_repeats_never_matter(
-    sqlite: SqlReadModels, draws: list[Drawn], chance: Random
+    sqlite: SqlReadModels, role: str, data: st.DataObject, chance: Random
 ) -> None:
+    draws = data.draw(_of_topic(role))
     everything, once = written(draws)
     first = content(sqlite, everything, chance)
     positions = [sqlite.positions(group) for group in GROUPS]
@@ -169,8 +170,8 @@ def test_batches_interleaving_and_repeats_never_matter(
     assert content(sqlite, once, chance) == first
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(draws=_draws, chance=_chances)
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(draws=_draws_of(range(len(_MAKERS)), min_size=20), chance=_chances)
 def test_every_database_comes_to_the_same_content(
     sqlite: SqlReadModels, postgres_url: str, draws: list[Drawn], chance: Random
 ) -> None:
