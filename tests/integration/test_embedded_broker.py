@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -128,6 +129,22 @@ def test_a_full_disk_is_one_clear_error(folder: Path, monkeypatch: pytest.Monkey
         EmbeddedBroker(folder, port=0).start()
 
 
+def test_a_disk_that_fills_up_later_hinders_starting_but_not_stopping(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, text: str) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    broker = EmbeddedBroker(folder, port=0, heap_mib=256)
+    broker.start()
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_text", full)
+        assert broker.stop() is True
+        assert broker.status() is None
+        with pytest.raises(StorageUnavailableError, match=r"server\.properties: No space left"):
+            broker.start()
+
+
 def test_a_java_that_is_none_is_one_clear_error(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ODDTIDE_JAVA", shutil.which("false") or "/bin/false")
     with pytest.raises(DependencyError, match="stopped while starting"):
@@ -199,9 +216,10 @@ def test_of_two_that_start_at_once_one_starts_and_one_attaches(folder: Path) -> 
     assert sorted(answer[1] for answer in answers) == ["False", "True"]
 
 
-def test_a_terminal_s_ctrl_c_does_not_reach_it(folder: Path) -> None:
-    broker = EmbeddedBroker(folder, port=0, heap_mib=256)
-    broker.start()
+def test_it_listens_where_it_should_and_a_terminal_s_ctrl_c_does_not_reach_it(folder: Path) -> None:
+    port = probe.free_port()
+    broker = EmbeddedBroker(folder, port=port, heap_mib=256)
+    assert broker.start() == f"127.0.0.1:{port}"
     status = broker.status()
     assert status is not None
     assert os.getsid(status.pid) == status.pid

@@ -89,7 +89,7 @@ class EmbeddedBroker:
             if pid is not None:
                 self._end(pid)
             if port := state.get("port"):
-                self._remember(port=port, pid=None)
+                self._forget(port)
         return pid is not None
 
     def status(self) -> BrokerStatus | None:
@@ -116,8 +116,8 @@ class EmbeddedBroker:
         controller_port = probe.free_port()
         self.logs.mkdir(exist_ok=True)
         settings = server_properties(port=port, controller_port=controller_port)
-        (self.folder / "server.properties").write_text(settings)
-        (self.folder / "log4j2.properties").write_text(logging_properties())
+        self._write("server.properties", settings)
+        self._write("log4j2.properties", logging_properties())
         command = self._command(executable, jars)
         report(f"Starting Apache Kafka {KAFKA_VERSION} on 127.0.0.1:{port}.")
         self._format(command, port)
@@ -128,7 +128,7 @@ class EmbeddedBroker:
             self._await_ready(pid, port)
         except BaseException:
             self._end(pid)
-            self._remember(port=port, pid=None)
+            self._forget(port)
             raise
         return port
 
@@ -212,8 +212,21 @@ class EmbeddedBroker:
         except (OSError, ValueError, KeyError, TypeError):
             return {}
 
-    def _remember(self, *, port: int, pid: int | None) -> None:
-        path = self.folder / "broker.json"
-        fresh = path.with_suffix(".new")
-        fresh.write_text(json.dumps({"port": port, "pid": pid, "version": KAFKA_VERSION}))
-        fresh.replace(path)
+    def _remember(self, *, port: int, pid: int) -> None:
+        self._write("broker.json", json.dumps({"port": port, "pid": pid, "version": KAFKA_VERSION}))
+
+    def _forget(self, port: int) -> None:
+        with suppress(StorageUnavailableError):  # only tidiness: a process that is gone is seen through
+            self._write("broker.json", json.dumps({"port": port, "pid": None, "version": KAFKA_VERSION}))
+
+    def _write(self, name: str, text: str) -> None:
+        """Replace a file whole, or not at all."""
+        fresh = self.folder / f"{name}.new"
+        try:
+            fresh.write_text(text)
+            fresh.replace(self.folder / name)
+        except OSError as error:
+            raise StorageUnavailableError(
+                f"The embedded Kafka cannot write {self.folder / name}: {error.strerror or error}.",
+                remedy="Free some space, or choose another folder with data_folder.",
+            ) from error
