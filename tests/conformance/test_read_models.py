@@ -253,6 +253,13 @@ def test_an_alert_decided_twice_counts_once(models: SqlReadModels, log: Log) -> 
     assert models.content_hash("alerts") == before
 
 
+def test_of_two_acknowledgements_the_later_is_shown(models: SqlReadModels, log: Log) -> None:
+    events = [make.opened("a"), make.acknowledged("a", second=5, by="bob"), make.acknowledged("a", second=1)]
+    fold(models, "observability", [log.append(ALERTS, event) for event in events])
+    assert (models.alert("a")["acknowledged_by"], models.alert("a")["acknowledged"]) == ("bob", at(5))
+    assert len(models.alert("a")["history"]) == 3
+
+
 def test_the_list_of_alerts_can_be_narrowed(models: SqlReadModels, log: Log) -> None:
     events = [
         make.opened("a", second=1), make.opened("b", second=2, series="pump-2", severity="critical"),
@@ -456,6 +463,14 @@ def test_a_promotion_logged_twice_does_not_come_back(models: SqlReadModels, log:
     fold(models, "mlops", [log.append(MODELS, make.promoted("m", 1), id="e2")])
     fold(models, "mlops", [log.append(MODELS, make.trained("m", 2, rows=7), id="e1")])
     assert models.content_hash("mlops") == before
+
+
+def test_a_versions_number_is_never_used_twice(models: SqlReadModels, log: Log) -> None:
+    events = [make.registered("m"), make.trained("m", 1), make.trained("m", 1, rows=7)]
+    fold(models, "mlops", [log.append(MODELS, event) for event in events])
+    model = models.model("m")
+    assert model is not None
+    assert [(version["version"], version["rows"]) for version in model["versions"]] == [(1, 1_000)]
 
 
 # ---------------------------------------------------------------- locks
