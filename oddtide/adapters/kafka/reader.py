@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from oddtide.adapters.kafka.connection import KafkaConnection, connect, explained
+from oddtide.adapters.kafka.group_progress import GroupProgress
 from oddtide.domain.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class KafkaReader:
 
         With ``group`` the partitions are shared with the group's other readers, and each is resumed after what the
         group has committed, else from ``start`` (``beginning`` or ``end``). A record counts as done when the next one
-        of this iterator is asked for, and is committed soon after: at least once.
+        of this iterator is asked for, and is committed soon after, at the latest when reading ends: at least once.
 
         Raises ``NotFoundError`` for an unknown topic or partition, ``UsageError`` for a contradiction,
         ``BrokerUnreachableError`` when no broker answers at the beginning; one lost later is waited for.
@@ -98,6 +98,7 @@ class KafkaReader:
         self, topic: str, partitions: Sequence[int] | None, start: Start, stop_at_end: bool, group: str | None
     ) -> Iterator[KafkaRecord]:
         consumer = self._consumer(group, start)
+        progress = None if group is None else GroupProgress(consumer)
         try:
             with explained(self.connection, topic):
                 where = self._partitions(consumer, topic, partitions)
@@ -110,8 +111,10 @@ class KafkaReader:
                         consumer.seek(each, offset)
                 else:
                     consumer.subscribe([topic])
-            yield from self._records(consumer, topic, ends if stop_at_end else None, commit=group is not None)
+            yield from self._records(consumer, topic, ends if stop_at_end else None, progress)
         finally:
+            if progress is not None:
+                progress.settle()
             consumer.close(autocommit=False, timeout_ms=_CLOSE_MS)
 
     def _consumer(self, group: str | None, start: Start) -> KafkaConsumer:
@@ -164,7 +167,11 @@ class KafkaReader:
         return dict(oldest)
 
     def _records(
-        self, consumer: KafkaConsumer, topic: str, ends: Mapping[TopicPartition, int] | None, *, commit: bool
+        self,
+        consumer: KafkaConsumer,
+        topic: str,
+        ends: Mapping[TopicPartition, int] | None,
+        progress: GroupProgress | None,
     ) -> Iterator[KafkaRecord]:
         while not self._closed.is_set():
             if ends is not None and self._all_read(consumer, ends):
@@ -176,24 +183,18 @@ class KafkaReader:
                 for record in records:
                     if self._closed.is_set():
                         return
-                    if limit is None or record.offset < limit:
-                        yield _record(record)
-            if commit and batch:
-                self._commit(consumer, {where: records[-1].offset + 1 for where, records in batch.items()})
+                    if limit is not None and record.offset >= limit:
+                        break
+                    yield _record(record)
+                    if progress is not None:
+                        progress.done(where, record.offset)
+            if progress is not None:
+                progress.commit()
 
     def _all_read(self, consumer: KafkaConsumer, ends: Mapping[TopicPartition, int]) -> bool:
         owned = consumer.assignment()
         with explained(self.connection):
             return bool(owned) and all(consumer.position(each) >= ends[each] for each in owned)
-
-    @staticmethod
-    def _commit(consumer: KafkaConsumer, positions: Mapping[TopicPartition, int]) -> None:
-        """A commit that comes too late, after the partitions went to another reader, is that reader's to repeat."""
-        from kafka.errors import KafkaError
-        from kafka.structs import OffsetAndMetadata
-
-        with suppress(KafkaError):
-            consumer.commit({each: OffsetAndMetadata(offset, "", -1) for each, offset in positions.items()})
 
 
 def _record(record: ConsumerRecord) -> KafkaRecord:
