@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
+from typing import Any
 
 import structlog
 from mode import Service
 
 from oddtide.domain.errors import OddtideError, UsageError
+from oddtide.streams.agents.heartbeat import Heartbeats
 from oddtide.streams.app import WorkerContext
 from oddtide.streams.parts import WorkerParts
 
-__all__ = ["ROLES", "WorkerParts", "run_worker"]
+__all__ = ["ROLES", "STOP_WITHIN_S", "WorkerParts", "last_resort", "run_worker"]
 
 #: Every role, in the order in which they start; they stop in reverse.
 ROLES: tuple[str, ...] = ("ingest", "observability", "mlops", "health")
+
+#: How long a worker may take to stop (seconds), session timeout and transactions included.
+STOP_WITHIN_S = 30.0
 
 _log = structlog.get_logger(__name__)
 
@@ -49,7 +57,8 @@ async def _run(context: WorkerContext, roles: list[str], parts: WorkerParts, rea
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    host = _Host([import_module(f"oddtide.streams.agents.{role}").build(context, parts) for role in roles])
+    services = [import_module(f"oddtide.streams.agents.{role}").build(context, parts) for role in roles]
+    host = _Host([*services, Heartbeats(context)])
     try:
         await host.start()
         ready()
@@ -57,8 +66,27 @@ async def _run(context: WorkerContext, roles: list[str], parts: WorkerParts, rea
         if host.crashed:
             _raise(host.crash_reason)
     finally:
-        await host.stop()
+        with last_resort(STOP_WITHIN_S):
+            await host.stop()
     return 0
+
+
+@contextmanager
+def last_resort(seconds: float, end: Callable[[int], Any] = os._exit) -> Iterator[None]:
+    """End the process where the body takes longer than ``seconds``: without Kafka its clients may wait for ever.
+    Nothing is lost by it; what was not committed is folded again by the next owner."""
+
+    def too_long() -> None:
+        _log.error("did not stop in time and is ended; uncommitted work is done again", seconds=seconds)
+        end(1)
+
+    timer = threading.Timer(seconds, too_long)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _raise(reason: BaseException | None) -> None:

@@ -50,7 +50,7 @@ async def test_a_worker_says_that_it_lives_what_it_does_and_goodbye(application:
     context = application.context(roles=("health", "ingest"))
     context.progress.batch(batch(application, 0, 10), seconds=0.1, end=12, series=3)
     context.progress.role("ingest", "degraded", "the broker is slow")
-    async with running(build(context, application.parts())):
+    async with running(Heartbeats(context)):
         await eventually(lambda: application.events("health", HeartbeatRecorded), lambda beats: len(beats) >= 2)
     beats = await application.events("health", HeartbeatRecorded)
     (started,) = await application.events("health", WorkerStarted)
@@ -76,7 +76,8 @@ async def test_silence_is_said_once_and_not_of_those_who_stopped(application: Ap
         await health.publish(topic, beat("left"), id="2", key="left", partition=0)
         await health.publish(topic, WorkerStopped(worker="left", time=NOW), id="3", key="left", partition=0)
     for _ in range(2):
-        async with running(build(application.context(), application.parts())):
+        context = application.context()
+        async with running(build(context, application.parts())), running(Heartbeats(context)):
             await eventually(lambda: application.events("health", WorkerLost), bool)
     lost = await application.events("health", WorkerLost)
     assert [(one.worker, one.silent_s > 15) for one in lost] == [("gone", True)]

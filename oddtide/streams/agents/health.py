@@ -1,4 +1,4 @@
-"""The health role: this worker's heartbeats, silent workers noticed, ledgers audited, all of it projected.
+"""The health role: silent workers noticed, ledgers audited, heartbeats and ledgers projected.
 
 The app ``health`` reads the health topic and every ledger. The owner of the health topic's one partition notices who
 fell silent; it goes by the log's own times, which every living worker moves on with its heartbeats, so a backlog makes
@@ -20,7 +20,6 @@ from oddtide.domain.events import Event
 from oddtide.domain.observability.events import LedgerBroken, WorkerLost
 from oddtide.domain.observability.health import LedgerAudit, SilenceWatch
 from oddtide.domain.observability.ledger import BatchCompleted
-from oddtide.streams.agents.heartbeat import Heartbeats
 from oddtide.streams.agents.logs import GroupPositions, fetch_ranges, log_client
 from oddtide.streams.agents.patience import persistently
 from oddtide.streams.agents.projecting import Projector
@@ -64,7 +63,7 @@ def build(context: WorkerContext, parts: WorkerParts) -> Service:
     app.on_rebalance_complete.connect(rebalanced, weak=False)
     ledgers = [context.catalogue.ledger_of(topic) for _, topic, _ in context.catalogue.streams]
     batch_agent(app, [context.catalogue.name("health"), *ledgers], agent.handle, ROLE)
-    return Role([_Publishing(publisher), app, Heartbeats(context)])
+    return Role([_Publishing(publisher), app])
 
 
 class _Publishing(Service):
