@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 
 from oddtide.domain.readings import Readings
 
-__all__ = ["Decoded", "Record", "RecordLike", "Refusal", "WHOLE_RECORD"]
+__all__ = ["WHOLE_RECORD", "Decoded", "Record", "RecordLike", "Refusal"]
 
 #: ``Refusal.row`` where the record as a whole was refused.
 WHOLE_RECORD = -1
