@@ -248,13 +248,13 @@ class Composition:
 
     def worker_context(self, roles: Sequence[str]) -> WorkerContext:
         """Who this process is as a worker. From here until :meth:`close` its metrics are served, where they are on."""
-        import oddtide
+        from oddtide.config.build import build_name
         from oddtide.streams.app import WorkerContext
         from oddtide.streams.progress import ProgressBoard
 
         settings = self.settings.worker
         host = socket.gethostname()
-        worker, build, progress = f"{host}-{os.getpid()}", oddtide.__version__, ProgressBoard()
+        worker, build, progress = f"{host}-{os.getpid()}", build_name(), ProgressBoard()
         return WorkerContext(
             application=self.settings.application,
             broker=self.broker_access(),

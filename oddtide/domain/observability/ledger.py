@@ -35,7 +35,8 @@ class BatchCompleted(Event, frozen=True, kw_only=True):
 
     ``records`` were there, ``holes`` were not (compacted away, transaction markers). ``readings`` came out of them,
     an undecodable record counting as one. ``rejected`` and ``skipped`` count readings by reason. ``hash`` runs over
-    the canonical rows of every verdict of the partition so far, as 16 hex digits. ``time`` is the last record's.
+    the canonical rows of every verdict of the partition so far, as 16 hex digits. ``time`` is the last record's;
+    ``build`` names the code, libraries and processor that computed them: on another, hashes need not agree.
     """
 
     stream: str
