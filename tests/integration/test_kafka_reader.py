@@ -203,13 +203,14 @@ def test_readers_of_a_group_read_everything_between_them(connection: KafkaConnec
 class Rebalancing:
     """A group whose first commits fail, as they do while it shares out its partitions anew."""
 
-    def __init__(self, *failures: Exception) -> None:
+    def __init__(self, *failures: Exception, owned: bool = True) -> None:
         self.failures = list(failures)
+        self.owned = owned
         self.committed: dict[TopicPartition, int] = {}
         self.polls = 0
 
     def assignment(self) -> set[TopicPartition]:
-        return {TopicPartition("t", 0)}
+        return {TopicPartition("t", 0)} if self.owned else set()
 
     def commit(self, offsets: dict[TopicPartition, OffsetAndMetadata], timeout_ms: int) -> None:
         if self.failures:
@@ -218,6 +219,7 @@ class Rebalancing:
 
     def poll(self, timeout_ms: int) -> None:
         self.polls += 1
+        self.owned = True
 
 
 def progress_of(group: Rebalancing) -> GroupProgress:
@@ -232,6 +234,13 @@ def test_what_is_done_waits_while_the_group_rebalances() -> None:
     progress_of(group).settle()
     assert group.committed == {TopicPartition("t", 0): 7}, "partition 1 is another's now"
     assert group.polls == 2
+
+
+def test_what_is_done_waits_for_the_partitions_to_come_back() -> None:
+    group = Rebalancing(owned=False)
+    assert GroupProgress(cast("KafkaConsumer", group)).commit() is True
+    progress_of(group).settle()
+    assert group.committed == {TopicPartition("t", 0): 7}
 
 
 def test_who_was_thrown_out_of_a_group_lets_go() -> None:

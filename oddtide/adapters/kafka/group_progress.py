@@ -36,6 +36,8 @@ class GroupProgress:
         from kafka.structs import OffsetAndMetadata
 
         owned = self._consumer.assignment()
+        if not owned:  # in the middle of sharing out anew, everything is taken away first
+            return not self._next
         positions = {each: OffsetAndMetadata(at, "", -1) for each, at in self._next.items() if each in owned}
         try:
             if positions:
