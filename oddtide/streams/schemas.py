@@ -27,7 +27,7 @@ READING_SCHEMA: dict[str, Any] = {
     "$id": "urn:oddtide:schema:Reading:1",
     "title": "Reading",
     "description": "One reading, as a bare JSON record or as the data of a CloudEvent. The series may also be the "
-    "record's key, the time its timestamp. A record may hold many readings: see the documentation of batches.",
+    "record's key, the time the CloudEvent's. A record may hold many readings: see the documentation of batches.",
     "type": "object",
     "properties": {
         "series": {"type": "string", "minLength": 1, "description": "Key of the series."},

@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import time as clock
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -48,7 +48,7 @@ class TrainedModel:
     parameters: Mapping[str, Any]
     features: tuple[str, ...]
     rows: int
-    artifact: bytes
+    artifact: bytes = field(repr=False)
     libraries: Mapping[str, str]
     metrics: Mapping[str, float]
 
