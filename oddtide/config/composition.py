@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from oddtide.config.settings import Settings
-from oddtide.domain.errors import BrokerUnreachableError, ConfigurationError, StorageUnavailableError
+from oddtide.domain.errors import BrokerUnreachableError, OddtideError, StorageUnavailableError
 
 if TYPE_CHECKING:
     from oddtide.adapters.embedded.broker import EmbeddedBroker
@@ -285,7 +285,7 @@ class Composition:
             server = MetricsServer(metrics, progress.snapshot, host=settings.metrics_host, port=ports.pop(0))
             try:
                 self._held.enter_context(server)
-            except ConfigurationError:
+            except OddtideError:
                 if not ports:
                     raise
             else:

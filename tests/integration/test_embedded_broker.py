@@ -19,7 +19,7 @@ import pytest
 from oddtide.adapters.embedded import EmbeddedBroker, java, probe
 from oddtide.adapters.embedded import broker as broker_module
 from oddtide.adapters.kafka import KafkaAdmin, KafkaConnection, KafkaReader, KafkaWriter
-from oddtide.domain.errors import ConfigurationError, DependencyError, StorageUnavailableError
+from oddtide.domain.errors import DependencyError, StorageUnavailableError
 from oddtide.streams.topics import TopicSpec
 
 TOPIC = TopicSpec("t", "readings", "series", (), 1, "a test")
@@ -109,10 +109,10 @@ def test_a_state_file_that_names_another_process_is_seen_through(folder: Path) -
 def test_a_port_in_use_is_one_clear_error(folder: Path, kafka: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        with pytest.raises(ConfigurationError, match=f"Port {port} is in use by another program.*embedded.port"):
+        with pytest.raises(DependencyError, match=f"Port {port} is in use by another program.*embedded.port"):
             EmbeddedBroker(folder, port=port).start()
     port = int(kafka.rpartition(":")[2])
-    with pytest.raises(ConfigurationError, match=f"Port {port} is in use by another Kafka.*kafka.bootstrap"):
+    with pytest.raises(DependencyError, match=f"Port {port} is in use by another Kafka.*kafka.bootstrap"):
         EmbeddedBroker(folder, port=port).start()
 
 

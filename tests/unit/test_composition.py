@@ -11,7 +11,7 @@ from oddtide.config.composition import Composition
 from oddtide.config.settings import Settings
 from oddtide.domain.detection.ports import DetectorSpec
 from oddtide.domain.drift.policy import DriftPolicy
-from oddtide.domain.errors import BrokerUnreachableError, ConfigurationError, StorageUnavailableError
+from oddtide.domain.errors import BrokerUnreachableError, ConfigurationError, DependencyError, StorageUnavailableError
 
 
 def composition(folder: Path, **settings: Any) -> Composition:
@@ -129,7 +129,7 @@ def test_a_taken_metrics_port_is_an_error_only_where_it_was_asked_for(tmp_path: 
     first = composition(tmp_path, kafka=KAFKA, worker={"metrics_port": 0})
     port = int(first.worker_context(["ingest"]).metrics_url.rpartition(":")[2].partition("/")[0])
     second = composition(tmp_path, kafka=KAFKA, worker={"metrics_port": port})
-    with pytest.raises(ConfigurationError, match="in use"):
+    with pytest.raises(DependencyError, match="in use"):
         second.worker_context(["ingest"])
     default = composition(tmp_path, kafka=KAFKA)
     assert default.worker_context(["ingest"]).metrics_url

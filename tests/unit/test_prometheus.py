@@ -11,7 +11,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from oddtide.adapters.prometheus import MetricsServer, PrometheusMetrics, WorkerInfo
-from oddtide.domain.errors import ConfigurationError
+from oddtide.domain.errors import ConfigurationError, DependencyError
 from oddtide.domain.observability.events import PartitionHealth
 from oddtide.domain.observability.progress import (
     BATCH_SECONDS,
@@ -137,7 +137,9 @@ def test_a_port_in_use_is_named_with_a_remedy(source: Source) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(ConfigurationError, match=rf"Port {port} on 127.0.0.1 is in use.*set another metrics port"):
+        with pytest.raises(
+            DependencyError, match=rf"Port {port} on 127.0.0.1 is in use.*set another worker.metrics_port"
+        ):
             MetricsServer(metrics, source, port=port).start()
 
 

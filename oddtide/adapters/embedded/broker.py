@@ -66,7 +66,7 @@ class EmbeddedBroker:
 
         Without ``detach`` it ends with this process (on Linux however that ends, elsewhere by :meth:`stop` only).
         After this, :attr:`attached` says whether it was running already. Raises ``StorageUnavailableError``,
-        ``DownloadError``, ``DependencyError`` (Java) or ``ConfigurationError`` (port in use).
+        ``DownloadError`` or ``DependencyError`` (Java, port in use).
         """
         self.folder = writable_folder(self.folder, "the embedded Kafka", "Choose another with data_folder.")
         with self._locked(report):

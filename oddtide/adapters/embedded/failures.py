@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from oddtide.domain.errors import ConfigurationError, DependencyError, OddtideError, StorageUnavailableError
+from oddtide.domain.errors import DependencyError, OddtideError, StorageUnavailableError
 
 __all__ = ["explain", "port_taken"]
 
 _TAIL = 65_536
 
 
-def port_taken(port: int, *, kafka: bool) -> ConfigurationError:
+def port_taken(port: int, *, kafka: bool) -> DependencyError:
     """Port in use, by a Kafka of somebody else or by another program."""
     owner = "another Kafka" if kafka else "another program"
     remedy = "Choose another with embedded.port, or stop what uses it."
     if kafka:
         remedy = f'Use that one with kafka.bootstrap = "127.0.0.1:{port}", or choose another embedded.port.'
-    return ConfigurationError(f"Port {port} is in use by {owner}.", remedy=remedy)
+    return DependencyError(f"Port {port} is in use by {owner}.", remedy=remedy)
 
 
 def explain(logs: Path, port: int) -> OddtideError:

@@ -14,7 +14,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from oddtide.adapters.prometheus.metrics import PrometheusMetrics
-from oddtide.domain.errors import ConfigurationError
+from oddtide.domain.errors import ConfigurationError, DependencyError, OddtideError
 from oddtide.domain.observability.progress import WorkerProgress
 
 __all__ = ["MetricsServer"]
@@ -40,7 +40,10 @@ class MetricsServer:
         self._thread: threading.Thread | None = None
 
     def start(self) -> str:
-        """Bind and serve; returns the address of ``/metrics``. Raises ``ConfigurationError`` where it can't."""
+        """Bind and serve; returns the address of ``/metrics``.
+
+        Raises ``DependencyError`` where the port is in use, ``ConfigurationError`` where no such address is here.
+        """
         try:
             server = _Server(self._address, self._answer)
         except (OSError, OverflowError) as error:
@@ -95,16 +98,16 @@ def _verdict(good: str, reasons: list[str]) -> tuple[HTTPStatus, str, bytes]:
     return status, "application/json", body
 
 
-def _cannot_bind(host: str, port: int, error: Exception) -> ConfigurationError:
+def _cannot_bind(host: str, port: int, error: Exception) -> OddtideError:
     number = getattr(error, "errno", None)
     if number == errno.EADDRINUSE:
-        return ConfigurationError(
+        return DependencyError(
             f"Port {port} on {host} is in use, so the worker can't serve its metrics there.",
-            remedy="Stop what listens there, or set another metrics port (0 takes a free one).",
+            remedy="Stop what listens there, or set another worker.metrics_port (0 takes a free one).",
         )
     return ConfigurationError(
         f"Metrics can't be served at {host}:{port}: {error}.",
-        remedy="Set the metrics host to an address of this machine and the port to 0..65535.",
+        remedy="Set worker.metrics_host to an address of this machine and worker.metrics_port to 0..65535.",
     )
 
 
