@@ -71,6 +71,17 @@ def test_every_command_has_help_with_examples(path: list[str]) -> None:
     assert "Examples" in result.stdout
 
 
+@pytest.mark.parametrize("path", every_command(), ids=" ".join)
+def test_examples_are_whole_in_a_narrow_terminal(path: list[str]) -> None:
+    shown = run(*path, "--help", env={"COLUMNS": "80", "TERMINAL_WIDTH": "80"}).stdout.partition("Examples")[2]
+    command: Any = cli.load(path[0])
+    for name in path[1:]:
+        command = command.commands[name]
+    for line, meaning in command.examples:
+        assert line in shown
+        assert meaning in shown
+
+
 def test_examples_name_options_that_exist() -> None:
     for path in every_command():
         command: Any = cli.load(path[0])

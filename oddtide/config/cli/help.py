@@ -21,12 +21,22 @@ def _write_examples(examples: Examples, formatter: Any) -> None:
 
     if not examples:
         return
-    grid = Table.grid(padding=(0, 2))
-    for line, meaning in examples:
-        grid.add_row(Text(f"  {line}", style="bold", no_wrap=True), Text(meaning, style="dim"))
     formatter.write(Text(" Examples"))
-    formatter.write(grid)
+    if _widest(examples) <= formatter.console.width:
+        grid = Table.grid(padding=(0, 2))
+        for line, meaning in examples:
+            grid.add_row(Text(f"  {line}", style="bold", no_wrap=True), Text(meaning, style="dim"))
+        formatter.write(grid)
+    else:  # beside each other they would be cut: one below the other, each command whole
+        for line, meaning in examples:
+            formatter.write(Text(f"  # {meaning}", style="dim"))
+            formatter.write(Text(f"  {line}", style="bold", overflow="fold"))
     formatter.write(Text(""))
+
+
+def _widest(examples: Examples) -> int:
+    """Columns that the examples take side by side."""
+    return 2 + max(len(line) for line, _ in examples) + 2 + max(len(meaning) for _, meaning in examples)
 
 
 class ExampleCommand(click.RichCommand):
