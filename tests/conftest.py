@@ -19,12 +19,6 @@ hypothesis.settings.load_profile("oddtide")
 _NUMBERS = itertools.count(1)
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    # kafka-python 3 reads its protocol's schemas through functions that Python 3.11 and 3.12 call deprecated; one of
-    # them calls the next, so that the warning names the standard library
-    config.addinivalue_line("filterwarnings", "ignore:(read|open)_text is deprecated:DeprecationWarning")
-
-
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of an embedded broker: a fresh folder and a free port; the jars are the user's cached ones."""

@@ -49,3 +49,11 @@ def test_warnings_are_errors_with_named_exceptions(pyproject: dict[str, Any]) ->
 
     assert first == "error"
     assert [e for e in exceptions if len(e.split(":")) < 4 or not e.split(":")[3]] == []
+
+
+def test_every_extra_that_a_text_names_exists(pyproject: dict[str, Any]) -> None:
+    texts = [*(ROOT / "oddtide").rglob("*.py"), *(ROOT / "docs").rglob("*.md"), ROOT / "README.md"]
+    named = {name for path in texts for name in re.findall(r"oddtide\[(\w+)\]", path.read_text(encoding="utf-8"))}
+
+    assert {"deep", "postgres"} <= named
+    assert named <= set(pyproject["project"]["optional-dependencies"])
