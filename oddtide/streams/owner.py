@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -69,8 +70,12 @@ class PartitionOwner:
         self._pending: list[tuple[Outcome, Acknowledge]] = []
         self._wake, self._room, self._idle = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._idle.set()
+        self._feeding = self._committing = False
+        self._controls = deque(ledger.controls)
         self._restoring = processor.position < self._committed
         self._show("restoring" if self._restoring else "running")
+        if not self._restoring and ledger.last is not None and hash_text(processor.hash) != ledger.last.hash:
+            self._restored()  # nothing that it accounts for is in the log any more: go on from its word
         self._task = asyncio.create_task(self._run())
 
     @property
@@ -80,8 +85,9 @@ class PartitionOwner:
 
     @property
     def keepable(self) -> bool:
-        """Whether the state in memory may go on under a new ownership, if the ledger agrees."""
-        return not self._restoring and not self._pending
+        """Whether the state in memory may go on under a new ownership, if the ledger agrees. Not while a batch is
+        being folded into it: its position and hash move only at the end of that."""
+        return not self._restoring and not self._pending and not self._feeding
 
     def adopt_models(self, applied: dict[str, str]) -> None:
         """The models that a kept state already has."""
@@ -96,6 +102,15 @@ class PartitionOwner:
         """Take a fetched batch. Returns when it is folded; it is acknowledged when it is committed."""
         if self.dead:
             return
+        self._feeding = True
+        self._idle.clear()
+        try:
+            await self._feed(records, acknowledge)
+        finally:
+            self._feeding = False
+            self._rest()
+
+    async def _feed(self, records: Sequence[Any], acknowledge: Acknowledge) -> None:
         records = self._unseen(records)
         if records and await self._out_of_step(records[0].offset):
             acknowledge()
@@ -130,14 +145,19 @@ class PartitionOwner:
 
     async def _fold_quietly(self, records: list[Any]) -> None:
         """Rebuild the state: fold what is published already, each control at its offset, and say nothing."""
-        for control in self._ledger.controls:
-            if self.processor.position <= control.offset <= records[-1].offset:
-                before = [record for record in records if record.offset < control.offset]
-                await self._fold_silent(before)
-                records = records[len(before) :]
+        while self._controls and self._controls[0].offset <= records[-1].offset:
+            control = self._controls.popleft()
+            before = [record for record in records if record.offset < control.offset]
+            await self._fold_silent(before)
+            records = records[len(before) :]
+            if self._is_newest(control, records[0].offset):
                 await self._apply(control)
         await self._fold_silent(records)
         self._show("restoring")
+
+    def _is_newest(self, control: ControlApplied, offset: int) -> bool:
+        """Whether no other control takes its place before anything is folded (of a history that was cut off)."""
+        return not any(later.detector == control.detector and later.offset <= offset for later in self._controls)
 
     async def _fold_silent(self, records: list[Any]) -> None:
         if records:
@@ -179,7 +199,6 @@ class PartitionOwner:
             await self._take_up(control)
         outcome = await asyncio.to_thread(self.processor.fold, records)
         self._pending.append((outcome, acknowledge))
-        self._idle.clear()
         self._wake.set()
 
     async def _take_up(self, control: ControlApplied) -> None:
@@ -211,6 +230,7 @@ class PartitionOwner:
 
     async def _commit_pending(self) -> None:
         work, self._pending = self._pending, []
+        self._committing = True
         self._room.set()
         began = time.perf_counter()
         await asyncio.wait_for(self._services.commit([outcome for outcome, _ in work]), COMMIT_TIMEOUT_S)
@@ -221,11 +241,15 @@ class PartitionOwner:
                 outcome.completed, seconds=seconds, end=self._services.highwater(), series=self.processor.series
             )
             acknowledge()
-        if not self._pending:
+        self._committing = False
+        self._rest()
+
+    def _rest(self) -> None:
+        if self.dead or not (self._feeding or self._pending or self._committing):
             self._idle.set()
 
     async def settle(self, timeout_s: float) -> None:
-        """Wait until everything folded is committed, as long as ``timeout_s`` at most."""
+        """Wait until everything taken is folded and committed, as long as ``timeout_s`` at most."""
         waiting = asyncio.ensure_future(self._idle.wait())
         await asyncio.wait({waiting}, timeout=timeout_s)
         waiting.cancel()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -23,6 +24,7 @@ from oddtide.streams.owner import MAX_PENDING, PartitionOwner, Services
 from oddtide.streams.pipeline.outcome import Outcome
 from oddtide.streams.pipeline.plan import StreamPlan
 from oddtide.streams.pipeline.processor import PartitionProcessor
+from oddtide.streams.pipeline.running_hash import hash_text
 from oddtide.streams.ports import LoggedEvent, Toolkit
 from oddtide.streams.progress import ProgressBoard
 
@@ -291,3 +293,52 @@ async def test_history_that_the_log_no_longer_has_in_full_is_no_mismatch() -> No
     second = after.owner(ledger_of(before.committed), start=3)
     await run(second, after, records(3, 8))
     assert [(o.completed.from_offset, o.completed.to_offset) for o in after.committed] == [(6, 8)]
+
+
+async def test_a_state_that_a_batch_is_being_folded_into_is_not_kept_and_settling_waits_for_it() -> None:
+    around = Surroundings()
+    owner = around.owner()
+    await run(owner, around, records(0, 3))
+    fold, begun, go_on = owner.processor.fold, threading.Event(), threading.Event()
+
+    def slow(batch: Sequence[Record]) -> Outcome:
+        begun.set()
+        assert go_on.wait(10)
+        return fold(batch)
+
+    owner.processor.fold = slow  # type: ignore[method-assign, assignment]
+    feeding = asyncio.ensure_future(owner.feed(records(3, 6), around.acknowledge))
+    await asyncio.to_thread(begun.wait, 10)
+    await owner.settle(0.05)
+    assert (owner.processor.position, owner.keepable) == (3, False)
+    go_on.set()
+    await owner.settle(10)
+    assert (owner.committed, owner.keepable) == (6, True)
+    await feeding
+
+
+@pytest.mark.parametrize("start", [6, 9])
+async def test_where_the_log_has_nothing_left_of_the_history_the_hash_goes_on(start: int) -> None:
+    before = Surroundings()
+    await run(before.owner(), before, records(0, 6))
+    after = Surroundings()
+    second = after.owner(ledger_of(before.committed), start=start)
+    assert hash_text(second.processor.hash) == before.committed[-1].completed.hash
+    await run(second, after, records(start, start + 2), records(start, start + 2))
+    (outcome,) = after.committed
+    assert (outcome.completed.from_offset, outcome.completed.holes) == (6, start - 6)
+
+
+async def test_the_newest_model_of_a_history_that_was_cut_off_is_in_force() -> None:
+    before = Surroundings()
+    owner = before.owner()
+    for version in (1, 2):
+        before.promote(version, 2.0 * version)
+        await run(owner, before, records(2 * version - 2, 2 * version))
+    await run(owner, before, records(4, 8))
+    after = Surroundings(champions=before.champions, store={"a2": before.store["a2"]})
+    second = after.owner(ledger_of(before.committed), start=5)
+    await run(second, after, records(5, 10))
+    assert second.models == {"pyod:Level": "d2"}
+    (outcome,) = after.committed
+    assert outcome.completed.controls == []
