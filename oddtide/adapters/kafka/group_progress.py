@@ -42,7 +42,11 @@ class GroupProgress:
         try:
             if positions:
                 self._consumer.commit(positions, timeout_ms=_COMMIT_MS)
-        except (RebalanceInProgressError, KafkaTimeoutError):
+        except RebalanceInProgressError:
+            # kafka-python 3.0 may miss the end of it, when a poll ran out of time meanwhile, and then stay so for ever
+            self._consumer._coordinator.request_rejoin()
+            return False
+        except KafkaTimeoutError:
             return False
         except KafkaError:  # thrown out of the group: its others repeat what we did
             pass

@@ -101,6 +101,8 @@ class KafkaReader:
         progress = None if group is None else GroupProgress(consumer)
         try:
             with explained(self.connection, topic):
+                if group is not None:  # first of all: partitions learnt of later make the group share out once more
+                    consumer.subscribe([topic])
                 where = self._partitions(consumer, topic, partitions)
                 if not where:
                     return
@@ -109,8 +111,6 @@ class KafkaReader:
                     consumer.assign(where)
                     for each, offset in self._begin(consumer, where, ends, start).items():
                         consumer.seek(each, offset)
-                else:
-                    consumer.subscribe([topic])
             yield from self._records(consumer, topic, ends if stop_at_end else None, progress)
         finally:
             if progress is not None:
