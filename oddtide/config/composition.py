@@ -199,11 +199,13 @@ class Composition:
 
     def projector(self, holder: str) -> SqlReadModels | None:
         """The read models with the right to fold into them until :meth:`close`; None where another process has it."""
-        models = self._held.enter_context(self.read_models())
-        lock = models.acquire_projector_lock(holder)
-        if lock is None:
-            return None
-        self._held.enter_context(lock)
+        with ExitStack() as opened:
+            models = opened.enter_context(self.read_models())
+            lock = models.acquire_projector_lock(holder)
+            if lock is None:
+                return None
+            opened.enter_context(lock)
+            self._held.push(opened.pop_all())
         return models
 
     def channels(self) -> dict[str, Channel]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from oddtide.adapters.storage import SqlReadModels
 from oddtide.config.composition import Composition
 from oddtide.config.settings import Settings
 from oddtide.domain.detection.ports import DetectorSpec
@@ -151,4 +152,15 @@ def test_only_roles_that_project_get_read_models(tmp_path: Path) -> None:
     assert parts.read_models is not None
     assert parts.outbox is not None
     assert composition(tmp_path, kafka=KAFKA).worker_parts(["health"]).read_models is None
+    made.close()
+
+
+def test_where_another_process_projects_no_connection_stays_open(tmp_path: Path) -> None:
+    made, second = composition(tmp_path, kafka=KAFKA), composition(tmp_path, kafka=KAFKA)
+    opened: list[SqlReadModels] = []
+    make = second.read_models
+    second.read_models = lambda: opened.append(make()) or opened[-1]  # type: ignore[method-assign,func-returns-value]
+    assert made.projector("first") is not None
+    assert second.projector("second") is None
+    assert [models._database._engine for models in opened] == [None]
     made.close()

@@ -8,19 +8,21 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import event, text
+from sqlalchemy import Engine, event, text
 from sqlalchemy.exc import IntegrityError, ProgrammingError
 
 import oddtide.adapters.storage.migrations
-from oddtide.adapters.storage import SqlReadModels
+from oddtide.adapters.storage import SqlReadModels, database
 from oddtide.adapters.storage.columns import Label, digest, identifier, moment
-from oddtide.adapters.storage.database import parse_address
+from oddtide.adapters.storage.database import Address, Database, _sqlite, parse_address
 from oddtide.adapters.storage.faults import faults
 from oddtide.adapters.storage.locks import acquire_projector_lock, projector_holder
 from oddtide.adapters.storage.migrate import SCHEMA
@@ -214,3 +216,30 @@ def test_a_lock_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageUnavailableError, match=r"projector\.lock"):
         acquire_projector_lock(tmp_path / "file", "me")
+
+
+def test_threads_that_ask_at_once_share_one_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second engine would be lost with its connections open."""
+    made: list[Engine] = []
+
+    def slowly(address: Address) -> Engine:
+        time.sleep(0.05)
+        made.append(_sqlite(address))
+        return made[-1]
+
+    monkeypatch.setattr(database, "_sqlite", slowly)
+    shared = Database(parse_address(f"sqlite:///{tmp_path}/read.db"))
+    with ThreadPoolExecutor(4) as threads:
+        assert len({id(found) for found in threads.map(lambda _: shared.engine, range(4))}) == 1
+    assert len(made) == 1
+    shared.close()
+
+
+def test_a_connection_in_use_is_closed_when_its_transaction_ends_after_closing(tmp_path: Path) -> None:
+    shared = Database(parse_address(f"sqlite:///{tmp_path}/read.db"))
+    with shared.reading() as connection:
+        raw: Any = connection.connection.dbapi_connection
+        shared.close()
+        assert connection.exec_driver_sql("SELECT 1").scalar() == 1
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        raw.execute("SELECT 1")

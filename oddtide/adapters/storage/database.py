@@ -70,15 +70,17 @@ class Database:
     def __init__(self, address: Address) -> None:
         self.address = address
         self._engine: Engine | None = None
+        self._making = threading.Lock()
         # SQLite has one writer: waiting here is fairer than its polling.
         self._writer: AbstractContextManager[Any] = threading.Lock() if address.file else nullcontext()
 
     @property
     def engine(self) -> Engine:
         """The engine; made at its first use."""
-        if self._engine is None:
-            self._engine = _sqlite(self.address) if self.address.file else _postgresql(self.address)
-        return self._engine
+        with self._making:
+            if self._engine is None:
+                self._engine = _sqlite(self.address) if self.address.file else _postgresql(self.address)
+            return self._engine
 
     @property
     def is_postgresql(self) -> bool:
@@ -86,15 +88,16 @@ class Database:
         return self.address.file is None
 
     def close(self) -> None:
-        """Give all connections back. Using it again opens new ones."""
-        if self._engine is not None:
-            self._engine.dispose()
-            self._engine = None
+        """Give all connections back, one in use at the end of its transaction. Using it again opens new ones."""
+        with self._making:
+            engine, self._engine = self._engine, None
+        if engine is not None:
+            engine.dispose()
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """A transaction that writes: committed at the end, rolled back on an error."""
-        with self._writer, faults(self.address.shown), self.engine.connect() as connection:
+        with self._writer, faults(self.address.shown), self._connected() as connection:
             connection = connection.execution_options(**{_WRITES: True})
             with connection.begin():
                 yield connection
@@ -102,11 +105,21 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A transaction that sees the database as it was at its first query."""
-        with faults(self.address.shown), self.engine.connect() as connection:
+        with faults(self.address.shown), self._connected() as connection:
             if self.is_postgresql:
                 connection = connection.execution_options(isolation_level="REPEATABLE READ")
             with connection.begin():
                 yield connection
+
+    @contextmanager
+    def _connected(self) -> Iterator[Connection]:
+        engine = self.engine
+        with engine.connect() as connection:
+            try:
+                yield connection
+            finally:
+                if engine is not self._engine and not connection.invalidated:
+                    connection.detach()  # closed meanwhile: the pool that it came from is gone
 
 
 def _sqlite(address: Address) -> Engine:
