@@ -10,17 +10,26 @@ if TYPE_CHECKING:
 
 __all__ = ["ROLES", "lag_rows"]
 
-#: The roles of workers; each has a consumer group of its own, ``<application>-<role>``.
+#: The roles of workers.
 ROLES = ("ingest", "observability", "mlops", "health")
+#: The consumer groups ``<application>-<name>`` and their roles. What decides has one of its own beside what projects.
+_GROUPS = {
+    "ingest": "ingest",
+    "observability": "observability",
+    "alerts": "observability",
+    "mlops": "mlops",
+    "models": "mlops",
+    "health": "health",
+}
 
 
 def lag_rows(composition: Composition, admin: KafkaAdmin) -> list[dict[str, Any]]:
-    """One row per role and partition. A partition that nobody has committed on counts from its beginning."""
+    """One row per group and partition. A partition that nobody has committed on counts from its beginning."""
     ends: dict[str, dict[int, tuple[int, int]]] = {}
     names = set(admin.names())
     rows = []
-    for role in ROLES:
-        group = f"{composition.settings.application}-{role}"
+    for name, role in _GROUPS.items():
+        group = f"{composition.settings.application}-{name}"
         committed = admin.committed(group)
         owners = {place: member for member in admin.members(group) for place in member.partitions}
         topics = _expected(composition, role) | {topic for topic, _ in committed} | {topic for topic, _ in owners}
@@ -29,7 +38,8 @@ def lag_rows(composition: Composition, admin: KafkaAdmin) -> list[dict[str, Any]
                 ends[topic] = admin.offsets(topic)
             for partition, span in sorted(ends[topic].items()):
                 place = (topic, partition)
-                rows.append({"role": role, **_row(place, span, committed.get(place), owners.get(place))})
+                row = _row(place, span, committed.get(place), owners.get(place))
+                rows.append({"role": role, "group": group, **row})
     return rows
 
 

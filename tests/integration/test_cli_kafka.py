@@ -270,6 +270,8 @@ def test_a_reading_becomes_an_alert_that_a_person_closes(topics: str, tmp_path: 
     with worker("--roles", "ingest,observability"):
         eventually(lambda: rows("alerts", "list"))
         eventually(lambda: one("status")["lag"] == 0)
+        behind = rows("lag", "--role", "observability")
+        assert {row["group"].rpartition("-")[2] for row in behind} == {"observability", "alerts"}
         (alert,) = rows("alerts", "list", "--series", "pump")
         ident = alert["alert"]
         acknowledged = one("alerts", "ack", ident[:8], "--note", "on it", "--wait", "60")

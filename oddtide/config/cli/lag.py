@@ -17,7 +17,7 @@ __all__ = ["lag"]
     "lag",
     output=True,
     examples=[
-        ("oddtide lag", "per role and topic"),
+        ("oddtide lag", "per consumer group and topic"),
         ("oddtide lag --partitions", "per partition, with its owner"),
         ("oddtide lag --output json | jq 'map(.lag) | add'", "everything not yet processed"),
     ],
@@ -26,7 +26,10 @@ __all__ = ["lag"]
 @click.option("--role", help="Only this role: ingest, observability, mlops or health.")
 @pass_cli
 def lag(cli: Cli, partitions: bool, role: str | None) -> None:
-    """Show how many records each role has not processed yet (records, not readings)."""
+    """Show how many records each consumer group has not processed yet (records, not readings).
+
+    A partition of results that is done with may show 1: the marker of its last transaction, which is no record.
+    """
     from oddtide.config.lagging import lag_rows
 
     composition = cli.composition()
@@ -38,10 +41,8 @@ def lag(cli: Cli, partitions: bool, role: str | None) -> None:
 def _summed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     totals: dict[tuple[str, str], dict[str, Any]] = {}
     for row in rows:
-        total = totals.setdefault(
-            (row["role"], row["topic"]),
-            {"role": row["role"], "topic": row["topic"], "partitions": 0, "owned": 0, "lag": 0},
-        )
+        what = {name: row[name] for name in ("role", "group", "topic")}
+        total = totals.setdefault((row["group"], row["topic"]), {**what, "partitions": 0, "owned": 0, "lag": 0})
         total["partitions"] += 1
         total["owned"] += row["owner"] is not None
         total["lag"] += row["lag"]
