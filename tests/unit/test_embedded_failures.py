@@ -15,14 +15,14 @@ import pytest
 from oddtide.adapters.embedded import failures, java, probe
 from oddtide.adapters.embedded.locks import writable_folder
 from oddtide.adapters.embedded.settings import cluster_id, server_properties
-from oddtide.domain.errors import ConfigurationError, DependencyError, OddtideError, StorageUnavailableError
+from oddtide.domain.errors import DependencyError, OddtideError, StorageUnavailableError
 
 
 @pytest.mark.parametrize(
     ("line", "kind", "words"),
     [
         ("java.io.IOException: No space left on device", StorageUnavailableError, "is full"),
-        ("org.apache.kafka.common.KafkaException: Address already in use.", ConfigurationError, "Port 9092 is in use"),
+        ("org.apache.kafka.common.KafkaException: Address already in use.", DependencyError, "Port 9092 is in use"),
         ("Could not reserve enough space for object heap", DependencyError, "not enough memory"),
         ("java.lang.OutOfMemoryError: Java heap space", DependencyError, "embedded.heap_mib"),
         ("java.lang.UnsupportedClassVersionError: kafka/Kafka", DependencyError, "too old"),
