@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
+import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
 
+from oddtide.domain.errors import OddtideError
 from oddtide.domain.mlops.events import ModelPromoted, ModelRegistered
 from oddtide.domain.observability.ledger import ControlApplied
 from oddtide.streams.broker import BrokerAccess
@@ -18,6 +21,9 @@ __all__ = ["ChampionBoard", "Champions"]
 
 BATCH_FAMILY = "pyod:"
 CHAMPION = "champion"
+_RETRY_S = 1.0
+
+_log = structlog.get_logger(__name__)
 
 
 class Champions:
@@ -77,10 +83,14 @@ class Champions:
 
 
 class ChampionBoard:
-    """Keeps :class:`Champions` up to date from the models topic, without a consumer group."""
+    """Keeps :class:`Champions` up to date from the models topic, without a consumer group. ``blind`` is called once
+    when it cannot follow any further (an event of a newer schema version)."""
 
-    def __init__(self, broker: BrokerAccess, topic: str, champions: Champions) -> None:
+    def __init__(
+        self, broker: BrokerAccess, topic: str, champions: Champions, blind: Callable[[OddtideError], None]
+    ) -> None:
         self.champions = champions
+        self._blind = blind
         self._broker = broker
         self._topic = topic
         self._task: asyncio.Task[None] | None = None
@@ -91,16 +101,26 @@ class ChampionBoard:
         if not self.champions.wanted:
             return
         consumer = AIOKafkaConsumer(
-            **self._broker.aiokafka_options(), isolation_level="read_committed", enable_auto_commit=False
+            **self._broker.aiokafka_options(),
+            isolation_level="read_committed",
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
         )
-        await consumer.start()
+        try:
+            await consumer.start()
+            await self._catch_up(consumer)
+        except BaseException:
+            await consumer.stop()
+            raise
+        self._task = asyncio.create_task(self._follow(consumer))
+
+    async def _catch_up(self, consumer: AIOKafkaConsumer) -> None:
         source = TopicPartition(self._topic, 0)
         consumer.assign([source])
         await consumer.seek_to_beginning(source)
         end = (await consumer.end_offsets([source]))[source]
         while await consumer.position(source) < end:
             await self._poll(consumer)
-        self._task = asyncio.create_task(self._follow(consumer))
 
     async def stop(self) -> None:
         """Stop following."""
@@ -112,7 +132,13 @@ class ChampionBoard:
     async def _follow(self, consumer: AIOKafkaConsumer) -> None:
         try:
             while True:
-                await self._poll(consumer)
+                try:
+                    await self._poll(consumer)
+                except KafkaError as error:
+                    _log.warning("cannot read the models topic for now", reason=str(error) or type(error).__name__)
+                    await asyncio.sleep(_RETRY_S)
+        except OddtideError as error:
+            self._blind(error)
         finally:
             await consumer.stop()
 

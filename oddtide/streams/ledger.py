@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from oddtide.domain.observability.ledger import BatchCompleted, ControlApplied
 from oddtide.streams.broker import BrokerAccess
+from oddtide.streams.logged import logged_events
 
 __all__ = ["PartitionLedger", "earliest_offsets", "read_ledgers"]
 
@@ -42,8 +42,9 @@ def _reader(broker: BrokerAccess) -> AIOKafkaConsumer:
 
 
 async def read_ledgers(broker: BrokerAccess, topic: str, partitions: Iterable[int]) -> dict[int, PartitionLedger]:
-    """The ledgers of ``partitions``, as far as they are committed. Call it after fencing: nothing is in flight then."""
-    decoder = msgspec.json.Decoder(BatchCompleted)
+    """The ledgers of ``partitions``, as far as they are committed. Call it after fencing: nothing is in flight then.
+
+    What others wrote into the topic is left out; a record of a newer schema version raises ``SchemaVersionError``."""
     ledgers = {partition: PartitionLedger() for partition in partitions}
     async with _reader(broker) as consumer:
         sources = [TopicPartition(topic, partition) for partition in ledgers]
@@ -53,8 +54,9 @@ async def read_ledgers(broker: BrokerAccess, topic: str, partitions: Iterable[in
         unread = {source for source in sources if await consumer.position(source) < ends[source]}
         while unread:
             for source, records in (await consumer.getmany(*unread, timeout_ms=_POLL_MS)).items():
-                for record in records:
-                    ledgers[source.partition].take(decoder.decode(record.value))
+                for logged in logged_events(source.topic, source.partition, records):
+                    if isinstance(logged.event, BatchCompleted):
+                        ledgers[source.partition].take(logged.event)
             unread = {source for source in unread if await consumer.position(source) < ends[source]}
     return ledgers
 

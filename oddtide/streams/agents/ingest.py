@@ -11,7 +11,7 @@ gives partitions their owners when the group assigns them, and takes them away a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -20,7 +20,7 @@ import structlog
 from aiokafka.errors import ProducerFenced
 from faust.types import TP
 
-from oddtide.domain.errors import OddtideError, StateMismatchError
+from oddtide.domain.errors import OddtideError, SchemaVersionError, StateMismatchError
 from oddtide.streams.app import WorkerContext, batch_agent, make_app
 from oddtide.streams.champions import ChampionBoard, Champions
 from oddtide.streams.ledger import PartitionLedger, earliest_offsets, read_ledgers
@@ -39,6 +39,8 @@ __all__ = ["build"]
 ROLE = "ingest"
 _RETRY_S = 1.0
 _ENDS_EVERY_S = 1.0
+#: What trying again does not mend.
+_LASTING = (StateMismatchError, SchemaVersionError)
 
 _log = structlog.get_logger(__name__)
 
@@ -60,7 +62,8 @@ class _Partitions:
         self._held: dict[TP, _Holding] = {}
         self._lock = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._board = ChampionBoard(context.broker, context.catalogue.name("models"), Champions(parts.plans))
+        models = context.catalogue.name("models")
+        self._board = ChampionBoard(context.broker, models, Champions(parts.plans), self._blind)
         self._board_ready = False
 
     async def show_ends(self) -> None:
@@ -87,15 +90,15 @@ class _Partitions:
     async def on_rebalance_complete(self, *_: Any, **__: Any) -> None:
         """The group has settled: hold exactly what it gave us."""
         generation = self._app.consumer_generation_id
-        await self._start_board()
         for tp in set(self._held) - self.assigned():
             await self._release(tp)
         while generation == self._app.consumer_generation_id and not self._app.should_stop:
             try:
+                await self._start_board()
                 await self._take(self.assigned())
                 self._context.progress.role(ROLE, "running")
                 return
-            except StateMismatchError as error:
+            except _LASTING as error:
                 await self._give_up(error)
                 return
             except Exception as error:
@@ -127,30 +130,33 @@ class _Partitions:
         await held.writer.close()
 
     async def _take(self, wanted: Iterable[TP]) -> None:
-        """Fence, read the ledgers, and begin a new ownership of each of ``wanted``."""
+        """Fence, read the ledgers, and begin a new ownership of each of ``wanted`` that is still ours."""
         async with self._lock:
             by_topic: dict[str, list[int]] = {}
-            for tp in sorted(wanted):
+            for tp in sorted(set(wanted) & self.assigned()):
                 by_topic.setdefault(tp.topic, []).append(tp.partition)
-            await asyncio.gather(*(self._take_topic(topic, parts) for topic, parts in by_topic.items()))
+            await _all_of(self._take_topic(topic, parts) for topic, parts in by_topic.items())
 
     async def _take_topic(self, topic: str, partitions: list[int]) -> None:
         plan, context = self._plans[topic], self._context
         for partition in partitions:
             context.progress.place(plan.name, topic, partition, "restoring")
-        writers = dict(zip(partitions, await asyncio.gather(*(self._fence(topic, p) for p in partitions)), strict=True))
-        ledger_topic = context.catalogue.ledger_of(topic)
-        ledgers, starts = await asyncio.gather(
-            read_ledgers(context.broker, ledger_topic, partitions),
-            earliest_offsets(context.broker, topic, partitions),
-        )
-        for partition in partitions:
-            await self._begin(TP(topic, partition), writers[partition], ledgers[partition], starts[partition])
+        writers = {partition: self._writer(topic, partition) for partition in partitions}
+        try:
+            await _all_of(writer.open() for writer in writers.values())
+            ledgers, starts = await asyncio.gather(
+                read_ledgers(context.broker, context.catalogue.ledger_of(topic), partitions),
+                earliest_offsets(context.broker, topic, partitions),
+            )
+            for partition, writer in writers.items():
+                await self._begin(TP(topic, partition), writer, ledgers[partition], starts[partition])
+        except BaseException:
+            held = {id(holding.writer) for holding in self._held.values()}
+            await asyncio.gather(*(writer.close() for writer in writers.values() if id(writer) not in held))
+            raise
 
-    async def _fence(self, topic: str, partition: int) -> PartitionWriter:
-        writer = PartitionWriter(self._context.broker, f"{self._context.application}-{topic}-{partition}")
-        await writer.open()
-        return writer
+    def _writer(self, topic: str, partition: int) -> PartitionWriter:
+        return PartitionWriter(self._context.broker, f"{self._context.application}-{topic}-{partition}")
 
     async def _begin(self, tp: TP, writer: PartitionWriter, ledger: PartitionLedger, start: int) -> None:
         plan, old = self._plans[tp.topic], self._held.pop(tp, None)
@@ -208,9 +214,7 @@ class _Partitions:
     def _lost(self, tp: TP, error: BaseException) -> None:
         _log.warning("partition lost", topic=tp.topic, partition=tp.partition, reason=_text(error))
         self._context.progress.place(self._plans[tp.topic].name, tp.topic, tp.partition, "failed")
-        task = asyncio.ensure_future(self._retake(tp, fenced=isinstance(error, ProducerFenced)))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._later(self._retake(tp, fenced=isinstance(error, ProducerFenced)))
 
     async def _retake(self, tp: TP, *, fenced: bool) -> None:
         """Take a partition again that was lost without a rebalance (broker restarted, transaction timed out). After
@@ -222,7 +226,7 @@ class _Partitions:
                 await self._take([tp])
                 await self._app.consumer.seek_wait({tp: self._held[tp].owner.processor.position})
                 return
-            except StateMismatchError as error:
+            except _LASTING as error:
                 await self._give_up(error)
                 return
             except Exception as error:
@@ -232,6 +236,15 @@ class _Partitions:
     def _still_ours(self, tp: TP, lost: _Holding | None, generation: int) -> bool:
         same = self._held.get(tp) is lost and generation == self._app.consumer_generation_id
         return same and not self._app.should_stop and tp in self.assigned()
+
+    def _blind(self, error: OddtideError) -> None:
+        """The models topic can be read no further: promotions would be missed in silence."""
+        self._later(self._give_up(error))
+
+    def _later(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _give_up(self, error: OddtideError) -> None:
         _log.error("stopping: going on would break a promise", reason=str(error))
@@ -249,6 +262,13 @@ def build(context: WorkerContext, parts: WorkerParts) -> BatchApp:
     app.timer(_ENDS_EVERY_S)(partitions.show_ends)
     batch_agent(app, [plan.topic for plan in parts.plans], partitions.handle, ROLE)
     return app
+
+
+async def _all_of(work: Iterable[Awaitable[None]]) -> None:
+    """Wait for all, then raise the first error: nothing goes on behind the back of a second try."""
+    for outcome in await asyncio.gather(*work, return_exceptions=True):
+        if isinstance(outcome, BaseException):
+            raise outcome
 
 
 def _text(error: BaseException) -> str:
