@@ -81,10 +81,17 @@ class _BatchConsumer(driver.Consumer):
             self.log.info("seek while the flow is stopped: %r", error)
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
-        offsets = dict(await super().seek_to_committed())
-        if not isinstance(self.app, BatchApp) or self.app.positions is None:
-            return offsets
-        own = dict(await self.app.positions({TP(tp.topic, tp.partition) for tp in self.assignment()}))
+        """Every assigned partition is sought: to its position, else to the group's commit, else to its oldest record.
+        One left where it is would lose what was fetched from it while the flow was stopped."""
+        committed = await super().seek_to_committed()
+        offsets = {TP(*tp): offset for tp, offset in committed.items() if offset is not None and offset >= 0}
+        assigned = {TP(tp.topic, tp.partition) for tp in self.assignment()}
+        positions = self.app.positions if isinstance(self.app, BatchApp) else None
+        own = dict(await positions(assigned)) if positions is not None else {}
+        nowhere = assigned - set(offsets) - set(own)
+        if nowhere:
+            oldest = await self.earliest_offsets(*nowhere)
+            own |= {TP(*tp): offset for tp, offset in oldest.items()}
         if own:
             await self.seek_wait(own)
         return {**offsets, **own}
