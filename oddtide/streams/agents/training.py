@@ -33,8 +33,8 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class TrainingData:
-    """``values`` (n, d) in the order of arrival, and exactly where they came from: every valid reading of the records
-    in ``lineage``."""
+    """``values`` (n, d) in the order of arrival, and exactly where they came from: every reading of the records in
+    ``lineage`` that the contract accepts, order rules judged within what was read back."""
 
     values: FloatArray
     lineage: tuple[LogRange, ...]
@@ -51,29 +51,34 @@ class _Chunk:
 async def newest_readings(broker: BrokerAccess, plan: StreamPlan, partitions: int, window: int) -> TrainingData:
     """The newest ``window`` readings of a stream that its contract accepts; more only so far as records hold several.
 
-    Guaranteed: no record is cut in two, so the lineage names the training set to the record. Order rules of the
-    contract are judged within what is read back.
+    Guaranteed: of each partition the newest records without a gap, none cut in two, so the lineage names the training
+    set to the record. Between partitions the records' timestamps decide; producers set them, so a record counts as
+    arriving no earlier than those before it in its partition. The same log gives the same readings.
     """
     async with log_client(broker) as client:
         bounds = await topic_bounds(client, plan.topic, range(partitions))
-        found = [chunk for source, span in bounds.items() for chunk in await _tail(client, plan, source, span, window)]
+        found = [await _tail(client, plan, source, span, window) for source, span in bounds.items()]
     return _newest(plan, found, window)
 
 
 async def _tail(
     client: AIOKafkaConsumer, plan: StreamPlan, source: TopicPartition, bounds: tuple[int, int], window: int
-) -> list[_Chunk]:
-    """Chunks of one partition from its end backwards, until they hold ``window`` readings."""
+) -> _Chunk:
+    """One partition from its end backwards, until ``window`` readings of it are valid."""
     (begin, stop), step, have = bounds, min(window, _FIRST_STEP), 0
-    chunks: list[_Chunk] = []
+    records: list[Any] = []
+    older: list[Any] = []
+    chunk = _decode(plan, source.partition, records)
     while stop > begin and have < window:
         start = max(begin, stop - step)
-        records = [r async for _, some in fetch_ranges(client, {source: (start, stop)}) for r in some]
-        chunk = await asyncio.to_thread(_decode, plan, source.partition, records)
-        chunks.append(chunk)
+        older = [r async for _, some in fetch_ranges(client, {source: (start, stop)}) for r in some]
+        chunk = await asyncio.to_thread(_decode, plan, source.partition, older)
         have += len(chunk.offsets)
+        records = older + records
         stop, step = start, min(step * 4, _LARGEST_STEP)
-    return chunks
+    if len(records) > len(older):  # judged apart so far: once more in one piece, as order rules ask for
+        chunk = await asyncio.to_thread(_decode, plan, source.partition, records)
+    return chunk
 
 
 def _decode(plan: StreamPlan, partition: int, records: Sequence[Any]) -> _Chunk:
@@ -82,7 +87,8 @@ def _decode(plan: StreamPlan, partition: int, records: Sequence[Any]) -> _Chunk:
     indexes = np.array([slots.setdefault(series, len(slots)) for series in readings.series], dtype=np.int64)
     checked = Validator(plan.contract, plan.name, plan.topic, partition).check(readings, indexes)
     keep: NDArray[np.bool_] = checked.keep & np.isfinite(readings.values).any(axis=1)
-    return _Chunk(partition, readings.offsets[keep], readings.arrivals[keep], readings.values[keep])
+    arrivals = np.maximum.accumulate(readings.arrivals[keep])
+    return _Chunk(partition, readings.offsets[keep], arrivals, readings.values[keep])
 
 
 def _newest(plan: StreamPlan, chunks: Sequence[_Chunk], window: int) -> TrainingData:
