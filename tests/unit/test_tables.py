@@ -251,3 +251,15 @@ def test_json_without_any_number_is_no_table() -> None:
 def test_a_row_of_json_that_is_blank_is_passed_over() -> None:
     assert [row.line for row in rows_of('{"ts":1,"x":1}\n\n{"ts":2,"x":2}\n')] == [1, 3]
     assert [row.line for row in rows_of('{"time":1,"value":1}\n\n{"time":2,"value":2}\n')] == [1, 3]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"\x93\xb5o\xaa,x\n1,2\n", "timestamp,value\n".encode("utf-16"), b"\x00\x01,\x02\n", b"gr\xf6\xdfe\n1\n"],
+)
+def test_what_is_no_text_is_said_to_be_none_without_showing_it(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "garbage.csv"
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match="UTF-8 text but with b'") as caught:
+        open_table(path)
+    assert str(caught.value).isprintable()

@@ -123,6 +123,7 @@ def _series_name(name: str) -> str:
 
 
 def _open_csv(lines: LineSource, first: bytes, skipped: int, options: TableOptions, name: str) -> Table:
+    _check_text(lines.name, first)
     delimiter = max(_DELIMITERS, key=lambda mark: len(next(csv.reader([_decode(first)], delimiter=mark))))
     reader = csv.reader((_decode(line) for line in lines), delimiter=delimiter)
     header = [cell.strip() for cell in next(reader)]
@@ -132,6 +133,18 @@ def _open_csv(lines: LineSource, first: bytes, skipped: int, options: TableOptio
     columns, notes = resolve(options, ahead.kinds(header, comma))
     maker = RowMaker(columns, header, name, comma=comma)
     return Table(lines, _csv_rows(ahead, maker, len(header)), columns, notes, list(columns.features))
+
+
+def _check_text(name: str, first: bytes) -> None:
+    try:
+        readable = first.decode().replace("\t", "").strip().isprintable()
+    except UnicodeDecodeError:
+        readable = False
+    if not readable:
+        raise UsageError(
+            f"{name} does not begin with a line of UTF-8 text but with {first[:16]!r}.",
+            remedy="It needs a header line and rows, or a JSON object a line; convert other encodings to UTF-8.",
+        )
 
 
 def _check_header(name: str, header: list[str], comma: bool) -> None:
