@@ -33,6 +33,7 @@ class VerdictWriter:
     def __init__(self, output: str, *, everything: bool) -> None:
         self._everything = everything
         self._written = 0
+        self._least = 1.0
         self._output = output
         self._shape = _EVERY if everything else _FOUND
         writers: dict[str, Callable[[VerdictColumns], str]] = {
@@ -42,6 +43,7 @@ class VerdictWriter:
 
     def write(self, verdicts: VerdictColumns) -> None:
         """Print what there is to print of one batch."""
+        self._least = float(np.min(verdicts.scores.p_value, initial=self._least))
         chosen = verdicts if self._everything else pick(verdicts, verdicts.anomalies)
         if len(chosen):
             click.echo(self._text(chosen), nl=False)
@@ -54,7 +56,8 @@ class VerdictWriter:
         elif self._output == "csv" and not self._written:
             click.echo(_csv_text([(*COLUMNS, "reason")]), nl=False)
         elif self._output == "table" and not self._written:
-            note("no anomalies")
+            hint = f"; the least p-value is {self._least:.2g} (--p-value sets the limit)" if self._least < 1.0 else ""
+            note(f"no anomalies{hint}")
 
     def _jsonl(self, verdicts: VerdictColumns) -> str:
         return "".join(f"{_ENCODER.encode(verdict).decode()}\n" for verdict in verdicts)
