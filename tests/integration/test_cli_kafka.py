@@ -357,7 +357,7 @@ def test_a_model_is_trained_and_put_in_force(topics: str, tmp_path: Path, monkey
         assert (promoted["event"], promoted["alias"], promoted["replaces"]) == ("ModelPromoted", "champion", 1)
         assert one("models", "promote", model, "1", "--wait", "60")["event"] == "ModelRolledBack"
         refused = run("models", "promote", model, "7", "--wait", "60")
-        assert refused.exit_code == 1
+        assert refused.exit_code == 3
         failed = run("models", "train", model, "--parameters", '{"nonsense": 1}', "--wait", "100")
         assert failed.exit_code == 1
         eventually(lambda: rows("models", "list")[0]["champion"] == 1)

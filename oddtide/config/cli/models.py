@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import rich_click as click
@@ -12,7 +12,10 @@ from oddtide.config.cli.bus import ask, now, who
 from oddtide.config.cli.context import Cli, pass_cli
 from oddtide.config.cli.help import command, group
 from oddtide.config.cli.output import emit, emit_one, note
-from oddtide.domain.errors import NotFoundError, UsageError
+from oddtide.domain.errors import CommandRefusedError, NotFoundError, UsageError
+
+if TYPE_CHECKING:
+    from oddtide.config.composition import Composition
 
 __all__ = ["models"]
 
@@ -108,8 +111,19 @@ def promote(cli: Cli, model: str, version: int, alias: str, wait_s: float) -> No
 
     composition = cli.composition()
     request = PromoteModel(model=model, version=version, time=now(composition), by=who(), alias=alias)
-    answer = ask(composition, request, target=model, answers="models", wanted=(ModelPromoted,), wait_s=wait_s)
+    try:
+        answer = ask(composition, request, target=model, answers="models", wanted=(ModelPromoted,), wait_s=wait_s)
+    except CommandRefusedError as refused:
+        if not _is_known(composition, model, version):
+            raise NotFoundError(str(refused), remedy="`oddtide models list` shows all.") from None
+        raise
     emit_one({"event": type(answer).__name__, **msgspec.to_builtins(answer)}, output=cli.output)
+
+
+def _is_known(composition: Composition, model: str, version: int) -> bool:
+    with composition.read_models() as queries:
+        found = queries.model(model)
+    return found is not None and any(each["version"] == version for each in found["versions"])
 
 
 def _trainable(plans: Any, model: str | None) -> tuple[str, str, Any]:
