@@ -165,24 +165,35 @@ class BackgroundWorker:
                 return self.pid() or 0, True
             ready, told = os.pipe()
             try:
-                with self.log.open("ab") as sink:
-                    process = subprocess.Popen(
-                        [*command, "--ready-fd", str(told)],
-                        pass_fds=(told, file.fileno()),
-                        stdin=subprocess.DEVNULL,
-                        stdout=sink,
-                        stderr=sink,
-                        start_new_session=True,
-                    )
+                process = self._launch([*command, "--ready-fd", str(told)], (told, file.fileno()))
+            except BaseException:
+                os.close(ready)
+                raise
+            finally:
                 os.close(told)
+            try:
                 file.truncate(0)
                 file.write(str(process.pid))
                 file.flush()
                 self._await(process, ready, wait_s)
                 self._process = process
+            except BaseException:  # whoever breaks off a start wants nothing left of it
+                _end(process)
+                raise
             finally:
                 os.close(ready)
         return process.pid, False
+
+    def _launch(self, command: list[str], keep_fds: tuple[int, ...]) -> subprocess.Popen[bytes]:
+        with self.log.open("ab") as sink:
+            return subprocess.Popen(
+                command,
+                pass_fds=keep_fds,
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=sink,
+                start_new_session=True,
+            )
 
     def stop(self) -> bool:
         """Ask it to end, kill it after 30 s; False where none ran."""
@@ -212,11 +223,20 @@ class BackgroundWorker:
         readable, _, _ = select.select([ready], [], [], wait_s)
         if readable and os.read(ready, 1):
             return
-        if not readable:
-            process.terminate()
-        process.wait()
+        _end(process, asked=not readable)
         last = self.log.read_text(errors="replace").strip().splitlines()[-1:] or ["it left no reason"]
         raise DependencyError(f"The worker did not start: {last[0]}", remedy=f"Its log is {self.log}.")
+
+
+def _end(process: subprocess.Popen[bytes], *, asked: bool = True) -> None:
+    """Wait until it is gone: ``asked`` to end first, killed after 30 s."""
+    if asked:
+        process.terminate()
+    try:
+        process.wait(_STOP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _try_lock(descriptor: int) -> bool:

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from oddtide.adapters.storage import SqlReadModels
 from oddtide.config.composition import Composition
 from oddtide.config.settings import Settings
 from oddtide.domain.detection.ports import DetectorSpec
@@ -155,12 +154,13 @@ def test_only_roles_that_project_get_read_models(tmp_path: Path) -> None:
     made.close()
 
 
-def test_where_another_process_projects_no_connection_stays_open(tmp_path: Path) -> None:
+def test_where_another_process_projects_no_connection_stays_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made, second = composition(tmp_path, kafka=KAFKA), composition(tmp_path, kafka=KAFKA)
-    opened: list[SqlReadModels] = []
-    make = second.read_models
-    second.read_models = lambda: opened.append(make()) or opened[-1]  # type: ignore[method-assign,func-returns-value]
+    models = second.read_models()
+    monkeypatch.setattr(second, "read_models", lambda: models)
     assert made.projector("first") is not None
     assert second.projector("second") is None
-    assert [models._database._engine for models in opened] == [None]
+    assert models._database._engine is None
     made.close()

@@ -153,5 +153,26 @@ def test_a_background_worker_that_says_nothing_is_given_up(tmp_path: Path) -> No
     assert background.pid() is None
 
 
+def test_a_start_that_is_broken_off_leaves_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    background = BackgroundWorker(tmp_path)
+    started: list[int] = []
+
+    def interrupted(process: subprocess.Popen[bytes], ready: int, wait_s: float) -> None:
+        started.append(process.pid)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(background, "_await", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        background.start(python(SLEEPER), wait_s=20)
+    assert not alive(started[0])
+
+
+def test_a_start_that_cannot_launch_leaves_no_pipe_open(tmp_path: Path) -> None:
+    before = len(list(Path("/dev/fd").iterdir()))
+    with pytest.raises(FileNotFoundError):
+        BackgroundWorker(tmp_path).start([str(tmp_path / "nothing")], wait_s=20)
+    assert len(list(Path("/dev/fd").iterdir())) == before
+
+
 def test_the_own_command_line() -> None:
     assert own_command("worker") == [sys.executable, "-m", "oddtide", "worker"]
