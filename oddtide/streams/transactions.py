@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
 
 from oddtide.streams.broker import BrokerAccess
 from oddtide.streams.results import ResultRecord
@@ -45,6 +47,13 @@ class PartitionWriter:
 
     async def commit(self, records: Iterable[ResultRecord]) -> None:
         """Publish ``records`` in one transaction. On any error nothing of it is visible to committed readers."""
+        try:
+            await self._commit(records)
+        except BaseException:
+            await self._see_unsent()
+            raise
+
+    async def _commit(self, records: Iterable[ResultRecord]) -> None:
         await self._producer.begin_transaction()
         for record in records:
             sent = await self._producer.send(
@@ -52,6 +61,15 @@ class PartitionWriter:
             )
             sent.add_done_callback(_seen)
         await self._producer.commit_transaction()
+
+    async def _see_unsent(self) -> None:
+        """Mark as seen what aiokafka told its batches when its sender died (fenced, say). It waits for them itself only
+        when they are full; asyncio would print each with its traceback, though the commit has reported it."""
+        producer: Any = self._producer
+        for batches in list(producer._message_accumulator._batches.values()):
+            for batch in list(batches):
+                with suppress(KafkaError):
+                    await batch.wait_drain(timeout=0)
 
     async def close(self) -> None:
         """Disconnect, within a few seconds whatever the cluster does."""
