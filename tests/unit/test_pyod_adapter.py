@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import pickle
 import sys
+import threading
+import warnings
 from collections.abc import Mapping
 
 import numpy as np
@@ -223,3 +225,22 @@ def test_pyod_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     with catalogue.quiet():
         sys.stdout.write("please install everything first")
     assert capsys.readouterr().out == ""
+
+
+def test_threads_that_score_at_once_leave_standard_output_and_warnings_as_they_were() -> None:
+    before, filters = sys.stdout, list(warnings.filters)
+    inside, last = threading.Event(), threading.Event()
+
+    def first() -> None:
+        with catalogue.quiet():
+            inside.set()
+            last.wait(10)
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    assert inside.wait(10)
+    with catalogue.quiet():
+        last.set()
+        thread.join(10)
+    assert sys.stdout is before
+    assert list(warnings.filters) == filters

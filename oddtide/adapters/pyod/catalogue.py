@@ -6,9 +6,10 @@ import importlib
 import importlib.util
 import inspect
 import re
+import threading
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from functools import cache
 from io import StringIO
 from pathlib import Path
@@ -117,10 +118,39 @@ def _class(name: str) -> type[Any]:
     return found
 
 
+class _Silence:
+    """Python's warnings and standard output are the process's: the first to enter silences, the last to leave ends it.
+    Partitions are scored in threads at once; each saving and restoring by itself would leave it silent for good."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._held = ExitStack()
+
+    def enter(self) -> None:
+        with self._lock:
+            self._inside += 1
+            if self._inside == 1:
+                self._held.enter_context(warnings.catch_warnings())
+                self._held.enter_context(redirect_stdout(StringIO()))
+                warnings.simplefilter("ignore")
+
+    def leave(self) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._held.close()
+
+
+_SILENCE = _Silence()
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
     """Without the warnings and printed lines of PyOD and scikit-learn, which concern those who write them: standard
     output belongs to the command's own results."""
-    with warnings.catch_warnings(), redirect_stdout(StringIO()):
-        warnings.simplefilter("ignore")
+    _SILENCE.enter()
+    try:
         yield
+    finally:
+        _SILENCE.leave()
