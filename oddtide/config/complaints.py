@@ -60,8 +60,11 @@ def _problem(model: type[BaseModel], finding: Any, origins: Mapping[str, str]) -
 
 
 def _shown(model: type[BaseModel], place: tuple[Any, ...], finding: Any) -> str:
-    secret = SecretStr in _leaves(_annotation_at(model, place))
-    return "not as it must be" if secret else repr(finding["input"])
+    kinds = _leaves(_annotation_at(model, place))
+    inside = [
+        leaf for kind in kinds if _fields_of(kind) for f in kind.model_fields.values() for leaf in _leaves(f.annotation)
+    ]
+    return "not as it must be" if SecretStr in (*kinds, *inside) else repr(finding["input"])
 
 
 def _origin(key: str, origins: Mapping[str, str]) -> str:

@@ -209,24 +209,23 @@ class Composition:
         return models
 
     def channels(self) -> dict[str, Channel]:
-        """Whom opened alerts are told to, by name."""
+        """Whom opened alerts are told to, by name; their connections are held until :meth:`close`."""
         from oddtide.adapters.notifications.webhook import WebhookNotifier
         from oddtide.domain.observability.notifications import Channel
 
-        return {
-            webhook.name: Channel(
-                WebhookNotifier(
-                    webhook.url.get_secret_value(),
-                    timeout_s=webhook.timeout_s,
-                    secret=webhook.secret.get_secret_value(),
-                    headers={name: value.get_secret_value() for name, value in webhook.headers.items()},
-                    source=f"/{self.settings.application}",
-                    ca_file=str(webhook.ca_file or ""),
-                ),
-                minimum_severity=webhook.minimum_severity,
+        found = {}
+        for webhook in self.settings.notifications:
+            notifier = WebhookNotifier(
+                webhook.url.get_secret_value(),
+                timeout_s=webhook.timeout_s,
+                secret=webhook.secret.get_secret_value(),
+                headers={name: value.get_secret_value() for name, value in webhook.headers.items()},
+                source=f"/{self.settings.application}",
+                ca_file=str(webhook.ca_file or ""),
             )
-            for webhook in self.settings.notifications
-        }
+            self._held.callback(notifier.close)
+            found[webhook.name] = Channel(notifier, minimum_severity=webhook.minimum_severity)
+        return found
 
     def alert_policy(self) -> AlertPolicy:
         """What opens alerts and ends them."""

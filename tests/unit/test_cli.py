@@ -234,7 +234,7 @@ def test_wrong_input(arguments: list[str], code: int, part: str) -> None:
 
 def test_config_show_marks_origins_and_hides_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "oddtide.toml").write_text(
-        "[kafka]\nsasl_password = 'hunter2'\n[[notifications]]\nurl = 'https://u:hunter2@example.org/h?token=hunter2'\n"
+        "[kafka]\nsasl_password = 'hunter2'\n[[notifications]]\nurl = 'https://u:hunter2@example.org/hunter2?token=hunter2'\n"
         "headers = {Authorization = 'hunter2'}\n"
     )
     monkeypatch.setenv("ODDTIDE_STORAGE__URL", "postgresql+psycopg://me:hunter2@db/x")
@@ -244,6 +244,7 @@ def test_config_show_marks_origins_and_hides_secrets(tmp_path: Path, monkeypatch
     assert rows["storage.url"] == {
         "key": "storage.url", "value": "postgresql+psycopg://**********@db/x", "from": "environment"
     }  # fmt: skip
+    assert rows["notifications.0.url"]["value"] == "https://example.org/**********"
     assert rows["kafka.sasl_password"]["from"].endswith("oddtide.toml")
     assert rows["prefix"]["from"] == "default"
     changed = json.loads(run("config", "show", "--changed", "--output", "json").stdout)

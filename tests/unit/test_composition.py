@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from oddtide.adapters.notifications import WebhookNotifier
 from oddtide.config.composition import Composition
 from oddtide.config.settings import Settings
 from oddtide.domain.detection.ports import DetectorSpec
@@ -88,10 +89,14 @@ def test_alert_policies_may_differ_by_stream(tmp_path: Path) -> None:
 
 def test_channels_are_the_declared_webhooks(tmp_path: Path) -> None:
     hook = {"name": "ops", "url": "https://example.org/h", "minimum_severity": "critical", "headers": {"A": "b"}}
-    channels = composition(tmp_path, notifications=[hook]).channels()
+    made = composition(tmp_path, notifications=[hook])
+    channels = made.channels()
     assert channels["ops"].wants("critical")
     assert not channels["ops"].wants("warning")
-    channels["ops"].notifier.close()
+    notifier = channels["ops"].notifier
+    assert isinstance(notifier, WebhookNotifier)
+    made.close()
+    assert notifier._client.is_closed
 
 
 def test_one_process_projects_at_a_time(tmp_path: Path) -> None:

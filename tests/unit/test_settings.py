@@ -141,8 +141,13 @@ def test_wrong_variables(name: str, value: str, parts: tuple[str, ...], monkeypa
 
 
 def test_a_secret_is_never_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    write(tmp_path, "[kafka]\nsasl_password = 12345\n")
-    assert "12345" not in refusal()
+    for text in (
+        "[kafka]\nsasl_password = 12345\n",
+        "storage = 'postgresql://me:12345@db/x'\n",
+        "notifications = ['https://hooks.example.org/12345']\n",
+    ):
+        write(tmp_path, text)
+        assert "12345" not in refusal()
 
 
 def test_streams_can_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -156,6 +156,13 @@ def test_what_is_no_address_is_refused_with_a_remedy(url: str) -> None:
         WebhookNotifier(url)
 
 
+@pytest.mark.parametrize("url", ["htps://example.org/hush", "https://example.org:port/hush"])
+def test_a_refused_address_is_not_shown(url: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        WebhookNotifier(url)
+    assert "hush" not in str(caught.value)
+
+
 def test_its_name_shows_no_secret() -> None:
     notifier = WebhookNotifier("https://user:hush@example.org/token/abc", secret="s3cret", verify=False)
     notifier.close()

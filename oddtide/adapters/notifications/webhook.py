@@ -81,13 +81,14 @@ class WebhookNotifier:
 
 
 def _checked(url: str) -> httpx.URL:
+    # Never shown: where the path is the receiver's secret, as with many, the address is one.
     remedy = "Give one like https://example.org/hooks/oddtide."
     try:
         parsed = httpx.URL(url)
     except httpx.InvalidURL as error:
-        raise ConfigurationError(f"webhook address {url!r} is no URL: {error}.", remedy=remedy) from None
+        raise ConfigurationError(f"A webhook's address is no URL: {error}.", remedy=remedy) from None
     if parsed.scheme not in ("http", "https") or not parsed.host:
-        raise ConfigurationError(f"webhook address {url!r} is not an http or https URL.", remedy=remedy)
+        raise ConfigurationError("A webhook's address is not an http or https URL.", remedy=remedy)
     return parsed
 
 

@@ -95,6 +95,8 @@ def _hide(secret: str) -> str:
     scheme, separator, rest = secret.partition("://")
     if not separator:
         return _HIDDEN if secret else ""
+    if scheme in ("http", "https"):  # a webhook's path is often its key
+        return f"{scheme}://{rest.rpartition('@')[2].partition('/')[0].partition('?')[0]}/{_HIDDEN}"
     _, at, host = rest.rpartition("@")
     return f"{scheme}://{_HIDDEN}@{host.partition('?')[0]}" if at else f"{scheme}://{rest.partition('?')[0]}"
 
