@@ -50,13 +50,16 @@ ROW = {
         ("missing=None", False),
         ("key.value:flow=2", True),
         ("series=", False),
+        ("value==999", False),
     ],
 )
 def test_conditions(text: str, expected: bool) -> None:
     assert parse_filter(text)(ROW) is expected
 
 
-@pytest.mark.parametrize("text", ["", "series", "=3", "3=series", "a b=1", "a~(", "__import__('os')"])
+@pytest.mark.parametrize(
+    "text", ["", "series", "=3", "3=series", "a b=1", "a~(", "__import__('os')", "a<<3", "a>", "a>=="]
+)
 def test_what_is_no_filter(text: str) -> None:
     with pytest.raises(UsageError):
         parse_filter(text)

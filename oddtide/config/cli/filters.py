@@ -12,7 +12,7 @@ __all__ = ["Condition", "parse_filter"]
 
 Condition = Callable[[Mapping[str, Any]], bool]
 
-_SHAPE = re.compile(r"\s*([A-Za-z_][\w.:-]*?)\s*(!=|<=|>=|!~|=|<|>|~)\s*(.*?)\s*", re.DOTALL)
+_SHAPE = re.compile(r"\s*([A-Za-z_][\w.:-]*?)\s*(!=|<=|>=|!~|==?|<|>|~)\s*(.*?)\s*", re.DOTALL)
 _ORDER: dict[str, Callable[[float, float], bool]] = {
     "<": lambda one, other: one < other,
     "<=": lambda one, other: one <= other,
@@ -22,9 +22,9 @@ _ORDER: dict[str, Callable[[float, float], bool]] = {
 
 
 def parse_filter(text: str) -> Condition:
-    """The condition that ``text`` states: ``field=text``, ``!=``, ``<``, ``<=``, ``>``, ``>=`` with a number or a text
-    (RFC 3339 times compare as text), ``~`` and ``!~`` with a regular expression. A dot reaches into objects:
-    ``features.flow.value>3``. A row without the field matches nothing but ``!=`` and ``!~``.
+    """The condition that ``text`` states: ``field=text`` (or ``==``), ``!=``, ``<``, ``<=``, ``>``, ``>=`` with a
+    number or a text (RFC 3339 times compare as text), ``~`` and ``!~`` with a regular expression. A dot reaches into
+    objects: ``features.flow.value>3``. A row without the field matches nothing but ``!=`` and ``!~``.
     """
     match = _SHAPE.fullmatch(text)
     if match is None:
@@ -32,6 +32,8 @@ def parse_filter(text: str) -> Condition:
             f"{text!r} is no filter.", remedy="Write field=value; also !=, <, <=, >, >=, ~ (regular expression), !~."
         )
     field, operator, wanted = match.groups()
+    if operator in _ORDER and (not wanted or wanted[0] in "<>=!~"):
+        raise UsageError(f"{text!r} compares with {wanted!r}.", remedy="Write e.g. p_value<1e-3, or time>=2026-01-31.")
     path = field.split(".")
     test = _test(operator, wanted)
     return lambda row: test(_reach(row, path))
@@ -41,8 +43,8 @@ def _test(operator: str, wanted: str) -> Callable[[Any], bool]:
     if operator in ("~", "!~"):
         pattern = _pattern(wanted)
         return lambda value: (value is not None and pattern.search(_as_text(value)) is not None) is (operator == "~")
-    if operator in ("=", "!="):
-        return lambda value: _equals(value, wanted) is (operator == "=")
+    if operator in ("=", "==", "!="):
+        return lambda value: _equals(value, wanted) is (operator != "!=")
     return lambda value: _ordered(value, wanted, operator)
 
 
