@@ -120,9 +120,14 @@ def test_faults_of_ours_are_not_taken_for_the_databases() -> None:
 
 
 def test_what_is_not_known_about_has_a_remedy_too() -> None:
-    with pytest.raises(StorageUnavailableError, match="disk I/O error") as caught, faults("sqlite:///x"):
-        raise sqlite3.OperationalError("disk I/O error")
+    with pytest.raises(StorageUnavailableError, match="out of memory") as caught, faults("sqlite:///x"):
+        raise sqlite3.OperationalError("out of memory")
     assert caught.value.remedy
+
+
+def test_a_disk_that_fails_may_be_full() -> None:
+    with pytest.raises(StorageUnavailableError, match="full or failing"), faults("sqlite:///x"):
+        raise sqlite3.OperationalError("disk I/O error")
 
 
 def test_a_missing_right_is_the_databases() -> None:

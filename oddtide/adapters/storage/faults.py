@@ -15,6 +15,7 @@ __all__ = ["faults"]
 #: What the driver's message holds -> what to do. The first that fits.
 _REMEDIES = (
     ("disk is full", "Free space on the disk that holds it, then try again; nothing was lost, the log has it all."),
+    ("disk i/o error", "Its disk is full or failing: free space or replace it; nothing was lost, the log has it all."),
     ("no space left", "Free space on the database server's disk, then try again; the log has it all."),
     ("unable to open", "Its folder must exist and be writable by this user; or set another data folder."),
     ("readonly database", "The file and its folder must be writable by this user; or set another data folder."),
