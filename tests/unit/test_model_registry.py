@@ -159,6 +159,21 @@ def test_a_detector_is_served_by_the_crowned_model_or_gets_a_name() -> None:
     assert registry.serving("plant", "IForest", "pyod:IForest") == "m"
 
 
+def test_of_several_champions_the_one_crowned_last_serves() -> None:
+    registry = Registry()
+    train(registry, "c1")
+    train(registry, "c2", model="second")
+    assert registry.serving("plant", "IForest", "pyod:IForest") == "second"
+    train(registry, "c3")
+    assert registry.serving("plant", "IForest", "pyod:IForest") == "second"
+    promote(registry, 2)
+    assert registry.serving("plant", "IForest", "pyod:IForest") == "m"
+    promote(registry, 1, alias=CHALLENGER)
+    train(registry, "c4", model="second", promote=True)
+    promote(registry, 1, id="q", alias=CHALLENGER)
+    assert registry.serving("plant", "IForest", "pyod:IForest") == "second"
+
+
 @pytest.mark.parametrize(
     ("stream", "name"), [("plant", "plant-pyod-KNN"), ("ä b", "b-pyod-KNN"), ("x" * 200, "x" * 100)]
 )

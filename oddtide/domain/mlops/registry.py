@@ -77,6 +77,7 @@ class Registry:
 
     def __init__(self) -> None:
         self._models: dict[str, Model] = {}
+        self._crowned: dict[str, None] = {}
         self._decided: set[str] = set()
 
     @property
@@ -92,14 +93,14 @@ class Registry:
         """The model that serves a stream's detector: the one whose champion was promoted last, or the name that a
         new one would get."""
         fitting = [
-            model
-            for model in self._models.values()
+            name
+            for name, model in self._models.items()
             if model.registered.stream == stream
             and model.registered.algorithm == algorithm
             and model.registered.detector in ("", detector)
         ]
-        crowned = [model for model in fitting if model.champion is not None] or fitting
-        return crowned[-1].registered.model if crowned else default_name(stream, detector)
+        crowned = [name for name in self._crowned if name in fitting] or fitting
+        return crowned[-1] if crowned else default_name(stream, detector)
 
     def objection(self, command: TrainModel, streams: Sequence[str]) -> str:
         """Why a training can't be begun; empty where it can. ``streams`` are those that exist."""
@@ -191,6 +192,9 @@ class Registry:
         model = self._models.get(getattr(event, "model", ""))
         if model is not None:
             _fold(model, event)
+            if isinstance(event, ModelPromoted) and event.alias == CHAMPION:
+                self._crowned.pop(event.model, None)  # the last to be crowned comes last
+                self._crowned[event.model] = None
 
     def apply_all(self, events: Sequence[Event]) -> None:
         """Fold events in order."""
