@@ -12,9 +12,6 @@ from oddtide.config.checks import Finding, run_checks
 from oddtide.config.composition import Composition
 from oddtide.config.settings import Settings
 
-# kafka-python 3.0.12 reads its schemas through a deprecated function that calls another one
-pytestmark = pytest.mark.filterwarnings("ignore:open_text is deprecated:DeprecationWarning")
-
 EXTERNAL = {"bootstrap": "127.0.0.1:1"}
 
 

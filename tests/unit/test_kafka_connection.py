@@ -97,6 +97,13 @@ def test_their_errors_become_ours(error: Exception, kind: type[OddtideError], wo
     assert "\n" not in str(ours)
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients give up after half a second."""
+    monkeypatch.setattr("oddtide.adapters.kafka.connection._GIVE_UP_MS", 500)
+
+
+@pytest.mark.usefixtures("impatient")
 def test_a_client_that_cannot_connect_leaves_no_thread() -> None:
     before = threading.active_count()
     started = time.monotonic()
@@ -107,6 +114,7 @@ def test_a_client_that_cannot_connect_leaves_no_thread() -> None:
     assert threading.active_count() == before
 
 
+@pytest.mark.usefixtures("impatient")
 def test_the_writer_and_the_reader_say_the_same() -> None:
     connection = KafkaConnection("127.0.0.1:1")
     with KafkaWriter(connection) as writer, pytest.raises(BrokerUnreachableError):
@@ -115,6 +123,7 @@ def test_the_writer_and_the_reader_say_the_same() -> None:
         list(reader.read("t"))
 
 
+@pytest.mark.usefixtures("impatient")
 def test_something_that_is_no_kafka_is_told_from_nothing() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         connection = KafkaConnection(f"127.0.0.1:{silent.getsockname()[1]}")
