@@ -89,6 +89,12 @@ def test_prometheus_asks_the_workers_on_their_port(compose: dict[str, Any]) -> N
     assert discovery["port"] == Settings().worker.metrics_port
 
 
+def test_the_workers_health_is_what_the_operations_page_says_it_serves(compose: dict[str, Any]) -> None:
+    (path,) = re.findall(r"127\.0\.0\.1:9464(/\w+)", compose["services"]["worker"]["healthcheck"]["test"][-1])
+
+    assert f"`{path}`" in (ROOT / "docs" / "operations.md").read_text()
+
+
 def test_the_image_takes_only_what_exists_and_runs_as_no_root() -> None:
     text = (ROOT / "Dockerfile").read_text()
     copied = [word for line in re.findall(r"^COPY (?!--from)(.*) \S+$", text, re.MULTILINE) for word in line.split()]
