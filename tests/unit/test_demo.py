@@ -62,6 +62,8 @@ def test_detections_are_held_against_the_documented_truth() -> None:
     text = "\n".join(summary.lines())
     assert "2 of 4 documented anomalies found, 1 found elsewhere" in text
     assert "precision 67%, recall 50% of 4" in text
+    assert "this machine 1 detection\n" in text
+    assert "3 detections; precision" in text
 
 
 def test_the_ledger_tells_what_is_settled_and_how_fast() -> None:

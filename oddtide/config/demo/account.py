@@ -52,17 +52,21 @@ class Summary:
         skipped = f", {_reasons('skipped', self.skipped)}" if self.skipped else ""
         rejected = _reasons("rejected", self.rejected)
         labelled = f"{self.shuttle_anomalies:,} labelled anomalies"
+        shuttle = f"{self.shuttle_detections:,} {_noun(self.shuttle_detections)}"
         return [
             f"readings     {self.pushed:,} pushed{earlier}, {self.scored:,} scored, {rejected}{skipped}",
             f"detections   {self.detections:,}; the first {first}",
             f"WaterFlow    {found} of {documented} documented anomalies found, {self.water_outside} found elsewhere",
-            f"Shuttle      {self.shuttle_detections:,} detections; precision {precision:.0%}, recall {recall:.0%} of "
-            + labelled,
-            f"this machine {self.host_detections:,} detections",
+            f"Shuttle      {shuttle}; precision {precision:.0%}, recall {recall:.0%} of {labelled}",
+            f"this machine {self.host_detections:,} {_noun(self.host_detections)}",
             f"speed        {self.readings_per_s:,.0f} readings/s through Kafka and the worker (data sets)",
             f"lag          {self.lag:,} records not yet dealt with",
             f"data         {self.folder}",
         ]
+
+
+def _noun(count: int) -> str:
+    return "detection" if count == 1 else "detections"
 
 
 def _reasons(word: str, counts: dict[str, int]) -> str:
