@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -46,7 +47,11 @@ class EventPublisher:
         producer = AIOKafkaProducer(
             **self._context.broker.aiokafka_options(), acks="all", enable_idempotence=True, linger_ms=2
         )
-        await producer.start()
+        try:
+            await producer.start()
+        except BaseException:
+            await producer.stop()
+            raise
         self._producer = producer
 
     async def stop(self) -> None:
@@ -76,8 +81,7 @@ class EventPublisher:
         if producer is None:
             raise RuntimeError("publish before start()")
         pending = [await self._send(producer, outgoing) for outgoing in batch]
-        for acknowledgement in pending:
-            await acknowledgement
+        await asyncio.gather(*pending)
 
     async def _send(self, producer: AIOKafkaProducer, outgoing: Outgoing) -> Awaitable[Any]:
         value, headers = seal(
