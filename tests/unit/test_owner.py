@@ -295,7 +295,9 @@ async def test_history_that_the_log_no_longer_has_in_full_is_no_mismatch() -> No
     assert [(o.completed.from_offset, o.completed.to_offset) for o in after.committed] == [(6, 8)]
 
 
-async def test_a_state_that_a_batch_is_being_folded_into_is_not_kept_and_settling_waits_for_it() -> None:
+async def test_a_state_that_a_batch_is_being_folded_into_is_not_kept_and_settling_waits_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     around = Surroundings()
     owner = around.owner()
     await run(owner, around, records(0, 3))
@@ -306,7 +308,7 @@ async def test_a_state_that_a_batch_is_being_folded_into_is_not_kept_and_settlin
         assert go_on.wait(10)
         return fold(batch)
 
-    owner.processor.fold = slow  # type: ignore[method-assign, assignment]
+    monkeypatch.setattr(owner.processor, "fold", slow)
     feeding = asyncio.ensure_future(owner.feed(records(3, 6), around.acknowledge))
     await asyncio.to_thread(begun.wait, 10)
     await owner.settle(0.05)
