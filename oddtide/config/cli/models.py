@@ -69,7 +69,10 @@ def show(cli: Cli, model: str) -> None:
 @click.option("--wait", "wait_s", type=click.FloatRange(min=0.1), default=300.0, show_default=True, help="Seconds.")
 @pass_cli
 def train(cli: Cli, model: str | None, window: int, parameters: str, promote: bool, wait_s: float) -> None:
-    """Have the mlops agent train MODEL, named <stream>-<detector>, on the newest readings of its stream."""
+    """Have the mlops agent train MODEL, named <stream>-<detector>, on the newest readings of its stream.
+
+    A model's first version is put in force at once, a later one with --promote or `oddtide models promote`.
+    """
     from oddtide.domain.mlops.events import ModelTrained, TrainModel
 
     composition = cli.composition()
