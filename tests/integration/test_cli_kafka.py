@@ -23,9 +23,6 @@ from oddtide.domain.quality.events import ReadingRejected, RejectedRow
 from oddtide.streams.pipeline.deadletters import ATTEMPT_HEADER
 from oddtide.streams.results import REJECTION_HEADER
 
-# kafka-python 3.0.12 reads its schemas through a deprecated function that calls another one
-pytestmark = pytest.mark.filterwarnings("ignore:open_text is deprecated:DeprecationWarning")
-
 
 @pytest.fixture
 def prefix(kafka: str, topic_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:

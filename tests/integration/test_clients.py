@@ -28,9 +28,6 @@ from oddtide.streams.pipeline.frames import FRAME_TYPE, encode_frames
 from oddtide.streams.results import REJECTION_HEADER
 from oddtide.streams.topics import TopicSpec
 
-# kafka-python 3.0.12 reads its schemas through a deprecated function that calls another one
-pytestmark = pytest.mark.filterwarnings("ignore:open_text is deprecated:DeprecationWarning")
-
 NOW = 1_700_000_000_000_000_000
 
 

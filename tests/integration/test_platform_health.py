@@ -21,9 +21,6 @@ from oddtide.domain.observability.events import (
 from oddtide.domain.readings import rfc3339
 from oddtide.streams.envelope import seal
 
-# kafka-python 3.0.12 reads its schemas through a deprecated function that calls another one
-pytestmark = pytest.mark.filterwarnings("ignore:open_text is deprecated:DeprecationWarning")
-
 
 @pytest.fixture
 def platform(kafka: str, topic_prefix: str, tmp_path: Path) -> Composition:

@@ -16,9 +16,6 @@ from oddtide.config.cli import COMMANDS, cli
 from oddtide.config.cli.errors import report
 from oddtide.domain import errors
 
-# kafka-python 3.0.12 reads its schemas through a deprecated function that calls another one
-pytestmark = pytest.mark.filterwarnings("ignore:open_text is deprecated:DeprecationWarning")
-
 #: Their tests are elsewhere.
 ELSEWHERE = {"demo", "detect"}
 MINE = [name for name in COMMANDS if name not in ELSEWHERE]
