@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import struct
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -145,3 +147,26 @@ def test_the_cluster_id_depends_on_the_folder_only(tmp_path: Path) -> None:
     assert cluster_id(tmp_path) == cluster_id(tmp_path)
     assert cluster_id(tmp_path) != cluster_id(tmp_path / "other")
     assert len(cluster_id(tmp_path)) == 22
+
+
+@pytest.mark.parametrize(
+    ("code", "says"), [("import os; os.kill(os.getpid(), 9)", "killed by signal 9"), ("exit(3)", "exit code 3")]
+)
+def test_how_a_broker_ended_is_said_where_its_logs_tell_nothing(code: str, says: str, tmp_path: Path) -> None:
+    child = java.launch([sys.executable, "-c", code], tmp_path, tmp_path / "out", detach=True)
+    while not java.ended(child, "-Dmark"):
+        time.sleep(0.01)
+    assert says in str(failures.explain(tmp_path, 1, java.how_it_ended(child)))
+    assert java.how_it_ended(0) == "it left no reason"
+
+
+def test_a_living_child_has_not_ended_whatever_its_arguments_look_like(tmp_path: Path) -> None:
+    child = java.launch([sys.executable, "-c", "input()"], tmp_path, tmp_path / "out", detach=True)
+    living = java.launch(
+        [sys.executable, "-c", "import time; time.sleep(600)"], tmp_path, tmp_path / "out", detach=True
+    )
+    assert not java.ended(living, "-Dno-argument-of-it")
+    os.kill(living, signal.SIGKILL)
+    for each in (child, living):
+        while not java.ended(each, "-Dno-argument-of-it"):
+            time.sleep(0.01)

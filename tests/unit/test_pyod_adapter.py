@@ -244,3 +244,22 @@ def test_threads_that_score_at_once_leave_standard_output_and_warnings_as_they_w
         thread.join(10)
     assert sys.stdout is before
     assert list(warnings.filters) == filters
+
+
+@pytest.mark.parametrize("name", ["IForest", "ECOD"])
+def test_a_row_on_which_the_model_fails_is_judged_as_without_one(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    detector, values = trained(name), np.array([[5.0, -300.0], [9.0, 0.0], [5.1, -290.0]])
+    sound = score(detector, values)
+    model = detector._artifact.model  # type: ignore[union-attr]  # trained just above
+    decide = type(model).decision_function
+
+    def fails(self: object, ready: FloatArray) -> FloatArray:
+        if (ready > 2.0).any():
+            raise RuntimeError("odd row")
+        found: FloatArray = decide(self, ready)
+        return found
+
+    monkeypatch.setattr(type(model), "decision_function", fails)
+    scores = score(detector, values)
+    assert (scores.seen[1], scores.score[1], scores.p_value[1]) == (0, 0.0, 1.0)
+    assert np.array_equal(scores.score[[0, 2]], sound.score[[0, 2]])

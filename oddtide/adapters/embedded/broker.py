@@ -166,7 +166,7 @@ class EmbeddedBroker:
         deadline = time.monotonic() + _UP_WITHIN_S
         while not probe.answers(port):
             if java.ended(pid, self._mark):
-                raise explain(self.logs, port)
+                raise explain(self.logs, port, java.how_it_ended(pid))
             if time.monotonic() > deadline:
                 raise DependencyError(
                     f"The embedded Kafka (process {pid}) did not answer on port {port} within {_UP_WITHIN_S:.0f} s.",
@@ -203,7 +203,7 @@ class EmbeddedBroker:
 
     def _living(self, state: dict[str, int | None]) -> int | None:
         pid = state.get("pid")
-        return pid if pid and not java.ended(pid, self._mark) else None
+        return pid if pid and not java.ended(pid, self._mark) and java.runs(pid, self._mark) else None
 
     def _state(self) -> dict[str, int | None]:
         try:

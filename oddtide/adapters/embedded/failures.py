@@ -20,8 +20,8 @@ def port_taken(port: int, *, kafka: bool) -> DependencyError:
     return DependencyError(f"Port {port} is in use by {owner}.", remedy=remedy)
 
 
-def explain(logs: Path, port: int) -> OddtideError:
-    """The error that fits the last lines of the broker's logs."""
+def explain(logs: Path, port: int, end: str = "it left no reason") -> OddtideError:
+    """The error that fits the last lines of the broker's logs; ``end`` says how it ended where they tell nothing."""
     text = "".join(_tail(logs / name) for name in ("start.log", "kafka.log"))
     if "No space left on device" in text:
         return StorageUnavailableError(
@@ -39,7 +39,7 @@ def explain(logs: Path, port: int) -> OddtideError:
         return DependencyError(
             "The embedded Kafka stopped: Java is too old for it.", remedy="Set ODDTIDE_JAVA to a Java 17 or newer."
         )
-    cause = next((line for line in reversed(text.splitlines()) if _telling(line)), "it left no reason")
+    cause = next((line for line in reversed(text.splitlines()) if _telling(line)), end)
     return DependencyError(
         f"The embedded Kafka stopped while starting: {cause.strip()}.", remedy=f"Its logs are in {logs}."
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from oddtide.domain.errors import DependencyError
 
-__all__ = ["ended", "find_java", "launch", "runs"]
+__all__ = ["ended", "find_java", "how_it_ended", "launch", "runs"]
 
 # What a fresh interpreter does between spawn and Java, where calling into libc is safe: a session of its own; on Linux
 # SIGTERM when the parent (argument 1, 0 for none) dies, and leaving at once if it died already; then, in the folder
@@ -26,6 +26,10 @@ if sys.argv[1] != "0":
 os.chdir(sys.argv[2])
 os.execv(sys.argv[3], sys.argv[3:])
 """
+
+
+#: How children ended, by process id: an exit code, or a signal as a negative number.
+_ENDS: dict[int, int] = {}
 
 
 def find_java() -> Path:
@@ -87,20 +91,29 @@ def _runs_on_linux(process: Path, mark: bytes) -> bool:
 
 
 def ended(pid: int, mark: str) -> bool:
-    """Whether that process is gone. A child of this process is reaped on the way."""
-    if _reaped(pid):
-        return True
-    if runs(pid, mark):
-        return False
-    _reaped(pid)
-    return True
+    """Whether that process is gone. Of a child the system tells for sure, and it is reaped on the way; another's
+    process is known by its arguments."""
+    gone = _reaped(pid)
+    return not runs(pid, mark) if gone is None else gone
 
 
-def _reaped(pid: int) -> bool:
+def how_it_ended(pid: int) -> str:
+    """In words, how a child that :func:`ended` ended; another's process leaves no trace of it."""
+    code = _ENDS.get(pid)
+    if code is None:
+        return "it left no reason"
+    return f"killed by signal {-code}, it left no reason" if code < 0 else f"exit code {code}, it left no reason"
+
+
+def _reaped(pid: int) -> bool | None:
+    """Whether a child has ended; None where the process is no child of this one, or was reaped before."""
     try:
-        return os.waitpid(pid, os.WNOHANG)[0] == pid
+        found, status = os.waitpid(pid, os.WNOHANG)
     except ChildProcessError:
-        return False
+        return None
+    if found == pid:
+        _ENDS[pid] = os.waitstatus_to_exitcode(status)
+    return found == pid
 
 
 def _checked(java: Path, remedy: str) -> Path:

@@ -49,14 +49,23 @@ def standardised(values: FloatArray, medians: FloatArray, centre: FloatArray, sc
 
 
 def decide(algorithm: str, model: Any, ready: FloatArray) -> FloatArray:
-    """(n,) the model's scores of prepared rows, each as if it were alone."""
+    """(n,) the model's scores of prepared rows, each as if it were alone; NaN where the model fails on a row."""
     if not len(ready):
         return np.empty(0)
     with quiet():
         if algorithm in ROW_INDEPENDENT:
-            return np.asarray(model.decision_function(ready), dtype=np.float64)
-        one_by_one = [model.decision_function(ready[i : i + 1]) for i in range(len(ready))]
-    return np.array([float(np.ravel(each)[0]) for each in one_by_one])
+            try:
+                return np.asarray(model.decision_function(ready), dtype=np.float64)
+            except Exception:  # some row is at fault: which one, the loop finds out
+                pass
+        return np.array([_decide_one(model, ready[i : i + 1]) for i in range(len(ready))])
+
+
+def _decide_one(model: Any, row: FloatArray) -> float:
+    try:
+        return float(np.ravel(model.decision_function(row))[0])
+    except Exception:  # a library's model: whatever it raises on odd values, no partition may stall on it
+        return float("nan")
 
 
 def libraries() -> dict[str, str]:

@@ -88,7 +88,9 @@ class PyodDetector:
             judged = np.flatnonzero(~np.isnan(rows.values).all(axis=1))
             values = rows.values[judged]
             ready = self._artifact.prepare(values)
-            raw = _finite(decide(self._name, self._artifact.model, ready), self._artifact.scores[0])
+            decided = decide(self._name, self._artifact.model, ready)
+            seen[judged[np.isnan(decided)]] = 0  # the model failed on it: as if there were none
+            raw = _finite(decided, self._artifact.scores[0])
             p_value[judged] = tail_p_values(self._artifact.scores, raw)
             score[judged] = np.maximum(raw - self._artifact.scores[0], 0.0)
             contributions[judged] = score[judged, None] * _shares(ready, values)

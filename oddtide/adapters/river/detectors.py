@@ -154,7 +154,7 @@ class RiverDetector:
         try:
             raw = model.score_one(features) if self._plan.target is None else model.score_one(features, target)
             return float(raw)
-        except (ArithmeticError, ValueError):
+        except Exception:  # a library's model: whatever it raises on odd values, no partition may stall on it
             return math.nan
         finally:
             for name, value in kept.items():
@@ -188,7 +188,7 @@ class RiverDetector:
                 self._models[slot].learn_one(features)
             else:
                 self._models[slot].learn_one(features, target)
-        except (ArithmeticError, ValueError):
+        except Exception:  # likewise: its series starts anew, which its maturity shows
             self.forget(slot)
 
     def _count(self, slot: int, x: FloatArray) -> None:
