@@ -170,3 +170,9 @@ def test_a_living_child_has_not_ended_whatever_its_arguments_look_like(tmp_path:
     for each in (child, living):
         while not java.ended(each, "-Dno-argument-of-it"):
             time.sleep(0.01)
+
+
+def test_no_folder_gives_a_cluster_id_that_looks_like_an_option() -> None:
+    ids = [cluster_id(Path(f"/data/{i}")) for i in range(2_000)]
+    assert len(set(ids)) == len(ids)
+    assert all(len(each) == 22 and each[0].isalpha() for each in ids)

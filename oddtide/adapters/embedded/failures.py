@@ -46,7 +46,7 @@ def explain(logs: Path, port: int, end: str = "it left no reason") -> OddtideErr
 
 
 def _telling(line: str) -> bool:
-    return any(mark in line for mark in (" ERROR ", " FATAL ", "Exception", "Error: "))
+    return any(mark in line for mark in (" ERROR ", " FATAL ", "Exception", "Error: ", " error: "))
 
 
 def _tail(path: Path) -> str:

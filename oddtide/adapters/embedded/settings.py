@@ -71,6 +71,9 @@ def logging_properties() -> str:
 
 
 def cluster_id(folder: Path) -> str:
-    """The cluster's id, derived from where it lies: 16 bytes in URL-safe base64, as Kafka writes them."""
-    digest = hashlib.sha256(str(folder).encode()).digest()[:16]
-    return base64.urlsafe_b64encode(digest).decode().rstrip("=")
+    """The cluster's id, derived from where it lies: 16 bytes in URL-safe base64, as Kafka writes them.
+
+    It never begins with ``-``, which Kafka's storage tool would take for an option.
+    """
+    first, *rest = hashlib.sha256(str(folder).encode()).digest()[:16]
+    return base64.urlsafe_b64encode(bytes([first & 0x7F, *rest])).decode().rstrip("=")
