@@ -19,6 +19,7 @@ import structlog
 from oddtide.domain.errors import OddtideError, StateMismatchError
 from oddtide.domain.observability.ledger import ControlApplied
 from oddtide.streams.champions import Champions
+from oddtide.streams.folding import FoldRunner
 from oddtide.streams.ledger import PartitionLedger
 from oddtide.streams.pipeline.outcome import Outcome
 from oddtide.streams.pipeline.processor import PartitionProcessor
@@ -58,6 +59,7 @@ class PartitionOwner:
 
     def __init__(self, processor: PartitionProcessor, ledger: PartitionLedger, start: int, services: Services) -> None:
         self.processor = processor
+        self._runner = FoldRunner(processor)
         self.dead = False
         self._services = services
         self._ledger = ledger
@@ -161,7 +163,8 @@ class PartitionOwner:
 
     async def _fold_silent(self, records: list[Any]) -> None:
         if records:
-            await asyncio.to_thread(self.processor.fold, records)
+            await self._runner.fold(records)
+            await asyncio.sleep(0)
             self._quiet_records += len(records)
 
     def _restored(self) -> None:
@@ -197,9 +200,10 @@ class PartitionOwner:
             return
         for control in self._services.champions.due(self.processor.plan.name, self._applied, records[0].offset):
             await self._take_up(control)
-        outcome = await asyncio.to_thread(self.processor.fold, records)
+        outcome = await self._runner.fold(records)
         self._pending.append((outcome, acknowledge))
         self._wake.set()
+        await asyncio.sleep(0)  # let the commit and others have their turn
 
     async def _take_up(self, control: ControlApplied) -> None:
         """Put a newly promoted model in force; one that cannot be read is reported once and left alone."""

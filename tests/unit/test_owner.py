@@ -19,6 +19,7 @@ from oddtide.domain.mlops.events import ModelPromoted, ModelRegistered
 from oddtide.streams.champions import Champions
 from oddtide.streams.codecs.decoded import Record
 from oddtide.streams.envelope import Envelope
+from oddtide.streams.folding import FoldRunner
 from oddtide.streams.ledger import PartitionLedger
 from oddtide.streams.owner import MAX_PENDING, PartitionOwner, Services
 from oddtide.streams.pipeline.outcome import Outcome
@@ -309,6 +310,7 @@ async def test_a_state_that_a_batch_is_being_folded_into_is_not_kept_and_settlin
         return fold(batch)
 
     monkeypatch.setattr(owner.processor, "fold", slow)
+    monkeypatch.setattr(owner, "_runner", FoldRunner(owner.processor))  # whose first batch goes to a thread
     feeding = asyncio.ensure_future(owner.feed(records(3, 6), around.acknowledge))
     await asyncio.to_thread(begun.wait, 10)
     await owner.settle(0.05)

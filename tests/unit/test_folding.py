@@ -1,0 +1,48 @@
+"""Where batches are folded."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+from oddtide.streams.folding import FoldRunner
+
+MAIN = threading.main_thread()
+
+
+class Processor:
+    """Notes on which thread it folds; a record costs what it says, in seconds of processor time."""
+
+    def __init__(self) -> None:
+        self.threads: list[threading.Thread] = []
+
+    def fold(self, records: list[float]) -> Any:
+        self.threads.append(threading.current_thread())
+        until = time.thread_time() + sum(records)
+        while time.thread_time() < until:
+            pass
+        return len(records)
+
+
+async def folded(*batches: list[float], budget_s: float) -> list[bool]:
+    """Whether each batch was folded on the event loop's thread."""
+    processor: Any = Processor()
+    runner = FoldRunner(processor, budget_s=budget_s)
+    for batch in batches:
+        found: Any = await runner.fold(batch)  # type: ignore[arg-type]  # the fake takes costs for records
+        assert found == len(batch)
+    return [thread is MAIN for thread in processor.threads]
+
+
+async def test_the_first_batch_goes_to_a_thread_and_quick_ones_stay() -> None:
+    assert await folded([0.0], [0.0], [0.0], budget_s=60.0) == [False, True, True]
+
+
+async def test_slow_batches_go_to_a_thread() -> None:
+    assert await folded([0.002], [0.002], [0.002], budget_s=1e-6) == [False, False, False]
+
+
+async def test_what_was_slow_once_comes_back() -> None:
+    where = await folded([0.02], *([[0.0]] * 40), budget_s=0.001)
+    assert (where[0], where[1], where[-1]) == (False, False, True)
