@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import signal
 from collections.abc import Iterator
 
 import hypothesis
@@ -17,6 +18,12 @@ hypothesis.settings.register_profile("oddtide", deadline=None)
 hypothesis.settings.load_profile("oddtide")
 
 _NUMBERS = itertools.count(1)
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C reach what tests start: a shell's background job ignores it, and programs inherit that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
