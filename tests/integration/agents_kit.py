@@ -187,12 +187,12 @@ async def running(*services: Service) -> AsyncIterator[None]:
 
 
 def _no_detector(spec: DetectorSpec, features: tuple[str, ...]) -> Detector:
-    raise NotImplementedError
+    raise AssertionError("these roles score nothing")
 
 
 def _no_monitors(policy: DriftPolicy) -> MonitorFactory:
-    raise NotImplementedError
+    raise AssertionError("these roles watch for no drift")
 
 
 def _no_trainer(*_: object) -> Any:
-    raise NotImplementedError
+    raise AssertionError("this test trains nothing")

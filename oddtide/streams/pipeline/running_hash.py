@@ -7,11 +7,11 @@ batches cannot matter. It finds accidents, not attackers: 64 bits, no key.
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from oddtide.domain.readings import FloatArray, IntArray
+from oddtide.domain.statistics.kernels import kernel
 
 __all__ = ["EMPTY_HASH", "advance_hash", "canonical_rows", "hash_text"]
 
@@ -42,7 +42,7 @@ def canonical_rows(integers: list[IntArray], floats: list[FloatArray | None], fe
     return np.ascontiguousarray(np.stack(columns, axis=1))
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator, unused-ignore]  # numba has no types
+@kernel
 def _fold(words: NDArray[np.uint64], start: np.uint64) -> np.uint64:
     value = start
     for word in words:
