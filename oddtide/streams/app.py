@@ -89,7 +89,7 @@ def make_app(context: WorkerContext, role: str, *, positions: PositionSource | N
 
 
 def batch_agent(
-    app: BatchApp, topics: list[str], handle: Callable[[TP, list[Any], Callable[[], None]], Any], name: str
+    app: BatchApp, topics: list[str], handle: Callable[[TP, Any, Callable[[], None]], Any], name: str
 ) -> None:
     """Register a Faust agent that hands each batch of ``topics`` to ``await handle(tp, records, ack)``.
 

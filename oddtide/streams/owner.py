@@ -19,6 +19,8 @@ import structlog
 from oddtide.domain.errors import OddtideError, StateMismatchError
 from oddtide.domain.observability.ledger import ControlApplied
 from oddtide.streams.champions import Champions
+from oddtide.streams.codecs.decoded import RecordLike
+from oddtide.streams.codecs.record_block import RecordBlock
 from oddtide.streams.folding import FoldRunner
 from oddtide.streams.ledger import PartitionLedger
 from oddtide.streams.pipeline.outcome import Outcome
@@ -100,24 +102,24 @@ class PartitionOwner:
         """Digest of the model in force, by detector."""
         return dict(self._applied)
 
-    async def feed(self, records: Sequence[Any], acknowledge: Acknowledge) -> None:
+    async def feed(self, records: Sequence[RecordLike], acknowledge: Acknowledge) -> None:
         """Take a fetched batch. Returns when it is folded; it is acknowledged when it is committed."""
         if self.dead:
             return
         self._feeding = True
         self._idle.clear()
         try:
-            await self._feed(records, acknowledge)
+            await self._feed(RecordBlock.of(records), acknowledge)
         finally:
             self._feeding = False
             self._rest()
 
-    async def _feed(self, records: Sequence[Any], acknowledge: Acknowledge) -> None:
-        records = self._unseen(records)
-        if records and await self._out_of_step(records[0].offset):
+    async def _feed(self, records: RecordBlock, acknowledge: Acknowledge) -> None:
+        records = records.from_offset(self.processor.position)
+        if records and await self._out_of_step(records.first):
             acknowledge()
             return
-        quiet = [record for record in records if record.offset < self._committed] if self._restoring else []
+        quiet = records.before(self._committed if self._restoring else 0)
         if quiet:
             await self._fold_quietly(quiet)
         live = records[len(quiet) :]
@@ -127,12 +129,6 @@ class PartitionOwner:
             acknowledge()
             return
         await self._fold(live, acknowledge)
-
-    def _unseen(self, records: Sequence[Any]) -> Sequence[Any]:
-        position = self.processor.position
-        if not records or records[0].offset >= position:
-            return records
-        return [record for record in records if record.offset >= position]
 
     async def _out_of_step(self, first: int) -> bool:
         """Whether a batch begins beyond the position because it was queued before a seek. The same gap twice is a
@@ -145,14 +141,14 @@ class PartitionOwner:
         await self._services.seek(gap[0])
         return True
 
-    async def _fold_quietly(self, records: list[Any]) -> None:
+    async def _fold_quietly(self, records: RecordBlock) -> None:
         """Rebuild the state: fold what is published already, each control at its offset, and say nothing."""
-        while self._controls and self._controls[0].offset <= records[-1].offset:
+        while self._controls and self._controls[0].offset <= records.last:
             control = self._controls.popleft()
-            before = [record for record in records if record.offset < control.offset]
+            before = records.before(control.offset)
             await self._fold_silent(before)
             records = records[len(before) :]
-            if self._is_newest(control, records[0].offset):
+            if self._is_newest(control, records.first):
                 await self._apply(control)
         await self._fold_silent(records)
         self._show("restoring")
@@ -161,7 +157,7 @@ class PartitionOwner:
         """Whether no other control takes its place before anything is folded (of a history that was cut off)."""
         return not any(later.detector == control.detector and later.offset <= offset for later in self._controls)
 
-    async def _fold_silent(self, records: list[Any]) -> None:
+    async def _fold_silent(self, records: RecordBlock) -> None:
         if records:
             await self._runner.fold(records)
             await asyncio.sleep(0)
@@ -192,13 +188,13 @@ class PartitionOwner:
         processor.forget_controls()
         self._show("running")
 
-    async def _fold(self, records: Sequence[Any], acknowledge: Acknowledge) -> None:
+    async def _fold(self, records: RecordBlock, acknowledge: Acknowledge) -> None:
         while len(self._pending) >= MAX_PENDING and not self.dead:
             self._room.clear()
             await self._room.wait()
         if self.dead:
             return
-        for control in self._services.champions.due(self.processor.plan.name, self._applied, records[0].offset):
+        for control in self._services.champions.due(self.processor.plan.name, self._applied, records.first):
             await self._take_up(control)
         outcome = await self._runner.fold(records)
         self._pending.append((outcome, acknowledge))

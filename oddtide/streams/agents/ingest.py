@@ -11,7 +11,7 @@ gives partitions their owners when the group assigns them, and takes them away a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -23,6 +23,7 @@ from faust.types import TP
 from oddtide.domain.errors import OddtideError, SchemaVersionError, StateMismatchError
 from oddtide.streams.app import WorkerContext, batch_agent, make_app
 from oddtide.streams.champions import ChampionBoard, Champions
+from oddtide.streams.codecs.decoded import RecordLike
 from oddtide.streams.ledger import PartitionLedger, earliest_offsets, read_ledgers
 from oddtide.streams.owner import PartitionOwner, Services
 from oddtide.streams.parts import WorkerParts
@@ -81,7 +82,7 @@ class _Partitions:
         """Where each held partition goes on: its state's position."""
         return {tp: held.owner.processor.position for tp, held in self._held.items() if tp in assigned}
 
-    async def handle(self, tp: TP, records: list[Any], acknowledge: Callable[[], None]) -> None:
+    async def handle(self, tp: TP, records: Sequence[RecordLike], acknowledge: Callable[[], None]) -> None:
         """Hand a batch to its owner. One for a partition that we do not hold is left alone: taking it seeks back."""
         held = self._held.get(tp)
         if held is not None and not held.owner.dead:

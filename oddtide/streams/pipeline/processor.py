@@ -19,6 +19,7 @@ from oddtide.domain.quality.validation import Checked, Validator
 from oddtide.domain.readings import IntArray, Readings, rfc3339
 from oddtide.streams.codecs.decoded import Decoded, RecordLike, Refusal
 from oddtide.streams.codecs.readings import ReadingDecoder
+from oddtide.streams.codecs.record_block import RecordBlock
 from oddtide.streams.pipeline.deadletters import dead_letters
 from oddtide.streams.pipeline.drifting import DriftStage
 from oddtide.streams.pipeline.outcome import Outcome, Published
@@ -77,10 +78,10 @@ class PartitionProcessor:
 
     def fold(self, records: Sequence[RecordLike]) -> Outcome:
         """Decode, validate, profile, score and learn ``records`` (in log order, at or after the position)."""
-        outcome = self.process(self._decoder.decode(records))
+        block = RecordBlock.of(records)
+        outcome = self.process(self._decoder.decode(block))
         if outcome.dead:
-            by_offset = {record.offset: record for record in records}
-            dead = [replace(letter, record=by_offset[letter.event.offset]) for letter in outcome.dead]
+            dead = [replace(letter, record=block.at_offset(letter.event.offset)) for letter in outcome.dead]
             outcome = replace(outcome, dead=dead)
         return outcome
 
