@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import structlog
 
-from oddtide.domain.errors import OddtideError, StateMismatchError
+from oddtide.domain.errors import OddtideError
 from oddtide.domain.observability.ledger import ControlApplied
 from oddtide.streams.champions import Champions
 from oddtide.streams.codecs.decoded import RecordLike
@@ -28,6 +27,7 @@ from oddtide.streams.pipeline.processor import PartitionProcessor
 from oddtide.streams.pipeline.running_hash import hash_text
 from oddtide.streams.ports import Artifacts
 from oddtide.streams.progress import ProgressBoard
+from oddtide.streams.restoring import Restoration
 
 __all__ = ["Acknowledge", "Commit", "PartitionOwner", "Services"]
 
@@ -64,10 +64,8 @@ class PartitionOwner:
         self._runner = FoldRunner(processor)
         self.dead = False
         self._services = services
-        self._ledger = ledger
         self._committed = ledger.last.to_offset if ledger.last else processor.position
-        self._quiet_records = 0
-        self._verifiable = start <= ledger.first and _same_code(processor, ledger, services.build)
+        self._restoration = Restoration(processor, self._runner, ledger, start, services.build)
         self._resync: tuple[int, int] | None = (-1, -1)
         self._applied: dict[str, str] = {}
         self._unusable: set[str] = set()
@@ -75,7 +73,6 @@ class PartitionOwner:
         self._wake, self._room, self._idle = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._idle.set()
         self._feeding = self._committing = False
-        self._controls = deque(ledger.controls)
         self._restoring = processor.position < self._committed
         self._show("restoring" if self._restoring else "running")
         if not self._restoring and ledger.last is not None and hash_text(processor.hash) != ledger.last.hash:
@@ -121,7 +118,8 @@ class PartitionOwner:
             return
         quiet = records.before(self._committed if self._restoring else 0)
         if quiet:
-            await self._fold_quietly(quiet)
+            await self._restoration.fold(quiet, self._apply)
+            self._show("restoring")
         live = records[len(quiet) :]
         if self._restoring and (live or self.processor.position >= self._committed):
             self._restored()
@@ -141,51 +139,9 @@ class PartitionOwner:
         await self._services.seek(gap[0])
         return True
 
-    async def _fold_quietly(self, records: RecordBlock) -> None:
-        """Rebuild the state: fold what is published already, each control at its offset, and say nothing."""
-        while self._controls and self._controls[0].offset <= records.last:
-            control = self._controls.popleft()
-            before = records.before(control.offset)
-            await self._fold_silent(before)
-            records = records[len(before) :]
-            if self._is_newest(control, records.first):
-                await self._apply(control)
-        await self._fold_silent(records)
-        self._show("restoring")
-
-    def _is_newest(self, control: ControlApplied, offset: int) -> bool:
-        """Whether no other control takes its place before anything is folded (of a history that was cut off)."""
-        return not any(later.detector == control.detector and later.offset <= offset for later in self._controls)
-
-    async def _fold_silent(self, records: RecordBlock) -> None:
-        if records:
-            await self._runner.fold(records)
-            await asyncio.sleep(0)
-            self._quiet_records += len(records)
-
     def _restored(self) -> None:
-        last = self._ledger.last
-        assert last is not None
+        self._restoration.finish()
         self._restoring = False
-        processor, got = self.processor, hash_text(self.processor.hash)
-        where = {"stream": last.stream, "topic": last.topic, "partition": last.partition, "position": self._committed}
-        complete = self._quiet_records == self._ledger.records
-        if got != last.hash:
-            if self._verifiable and complete:
-                raise StateMismatchError(
-                    f"{last.topic}/{last.partition}: the state rebuilt up to {self._committed} has hash {got}, its "
-                    f"ledger says {last.hash}.",
-                    remedy="The log or the code has changed under it; nothing more is published from this state.",
-                )
-            _log.warning(
-                "state rebuilt, not verifiable: history, configuration or build differ", **where,
-                records=self._quiet_records, records_in_ledger=self._ledger.records,
-                pipeline=processor.plan.version, pipeline_in_ledger=last.pipeline_version,
-            )  # fmt: skip
-        else:
-            _log.info("state rebuilt, hash equal to the ledger's", **where, records=self._quiet_records)
-        processor.start_at(self._committed, int(last.hash, 16))
-        processor.forget_controls()
         self._show("running")
 
     async def _fold(self, records: RecordBlock, acknowledge: Acknowledge) -> None:
@@ -272,8 +228,3 @@ class PartitionOwner:
             plan.name, plan.topic, last.partition, state, position=last.position, end=self._services.highwater(),
             series=last.series,
         )  # fmt: skip
-
-
-def _same_code(processor: PartitionProcessor, ledger: PartitionLedger, build: str) -> bool:
-    last = ledger.last
-    return last is None or (last.pipeline_version == processor.plan.version and last.build == build)
