@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from oddtide.domain.observability.ledger import BatchCompleted
 from oddtide.domain.quality.events import ReadingRejected
 from oddtide.domain.readings import rfc3339
 from oddtide.streams.envelope import Headers, derive_id, seal
@@ -43,17 +44,27 @@ def result_records(
     """Everything that an outcome says, in order. Result topics get partition (source partition mod their count)."""
     completed = msgspec.structs.replace(outcome.completed, build=build, worker=worker)
     partition = completed.partition % catalogue.partitions
+    ledger = catalogue.ledger_of(completed.topic)
     for published in outcome.events:
-        yield _event(published, catalogue, partition, source)
+        # everything else goes to a result topic; health has one partition
+        yield _event(published, catalogue, 0 if published.role == "health" else partition, source)
     if plan.publish == "all":
         for number, frame in enumerate(encode_frames(outcome.verdicts)):
             yield _frame(frame, number, outcome, catalogue, partition, source)
     for letter in outcome.dead:
         yield _dead_letter(letter, catalogue, partition)
-    ident = derive_id("ledger", completed.stream, completed.topic, completed.partition, completed.from_offset)
-    value, headers = seal(completed, id=ident, source=source, subject=completed.stream, time=completed.time)
-    ledger = catalogue.ledger_of(completed.topic)
+    value, headers = seal(
+        completed, id=_ledger_id(completed), source=source, subject=completed.stream, time=completed.time
+    )
     yield ResultRecord(ledger, completed.partition, str(completed.partition).encode(), value, headers)
+
+
+def _ledger_id(completed: BatchCompleted) -> str:
+    """One that covers nothing shares its offset with the next, and is told apart by what it says."""
+    where = (completed.stream, completed.topic, completed.partition, completed.from_offset)
+    if completed.to_offset > completed.from_offset:
+        return derive_id("ledger", *where)
+    return derive_id("ledger", *where, completed.epoch, completed.snapshot.reference if completed.snapshot else "")
 
 
 def _event(published: Published, catalogue: TopicCatalogue, partition: int, source: str) -> ResultRecord:

@@ -33,6 +33,7 @@ from oddtide.domain.observability.events import (
     FeedbackGiven,
     FeedbackWithdrawn,
     HeartbeatRecorded,
+    HistoryLost,
     LedgerBroken,
     ResolveAlert,
     WorkerLost,
@@ -132,6 +133,7 @@ class TopicCatalogue:
         alerts = (AlertOpened, AlertUpdated, AlertAcknowledged, AlertResolved, CommandRefused)
         health = (
             WorkerStarted, HeartbeatRecorded, WorkerStopped, WorkerLost, AgentDegraded, LedgerBroken,
+            HistoryLost,
         )  # fmt: skip
         models = (
             ModelRegistered, ModelTrained, ModelEvaluated, ModelPromoted, ModelRolledBack, TrainingFailed,

@@ -7,7 +7,7 @@ import pytest
 from oddtide.domain.detection.events import AnomalyDetected
 from oddtide.domain.drift.events import DriftDetected, DriftWarned
 from oddtide.domain.events import Message
-from oddtide.domain.observability.events import AgentDegraded, LedgerBroken, WorkerLost, WorkerStopped
+from oddtide.domain.observability.events import AgentDegraded, HistoryLost, LedgerBroken, WorkerLost, WorkerStopped
 from oddtide.domain.observability.policy import Cause
 from oddtide.domain.quality.events import ContractViolated
 from oddtide.streams.agents.causes import cause_of
@@ -55,6 +55,12 @@ def anomaly(reason: str) -> AnomalyDetected:
         (
             WorkerLost(worker="w", time=NOW, silent_s=20.4, last=NOW),
             "health", "envelope-id", "w", "critical", "worker w has been silent for 20 s",
+        ),
+        (
+            HistoryLost(stream="plant", topic="r", partition=3, epoch=1, from_offset=4, to_offset=9, unread=2,
+                        reason="no snapshot.", time=NOW),
+            "health", "envelope-id", "r/3", "critical",
+            "r/3 lost its history from 4 to 9, 2 of it never processed: no snapshot.",
         ),
         (
             LedgerBroken(stream="plant", topic="r", partition=3, offset=9, problem="gap", time=NOW),

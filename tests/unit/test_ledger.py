@@ -15,14 +15,16 @@ COUNTS = st.dictionaries(st.sampled_from(["late", "not_json", "out_of_range"]), 
 def batches(draw: st.DrawFn) -> BatchCompleted:
     rejected, skipped, scored = draw(COUNTS), draw(COUNTS), draw(st.integers(0, 100))
     start, records, holes = draw(st.integers(0, 10**9)), draw(st.integers(0, 100)), draw(st.integers(0, 9))
+    lost = draw(st.integers(0, 9))
     return BatchCompleted(
         stream="s",
         topic="t",
         partition=0,
         from_offset=start,
-        to_offset=start + records + holes,
+        to_offset=start + records + holes + lost,
         records=records,
         holes=holes,
+        lost=lost,
         readings=scored + sum(rejected.values()) + sum(skipped.values()),
         scored=scored,
         rejected=rejected,
@@ -30,7 +32,7 @@ def batches(draw: st.DrawFn) -> BatchCompleted:
     )
 
 
-@given(batches(), st.sampled_from(["records", "holes", "readings", "scored"]), st.integers(1, 5))
+@given(batches(), st.sampled_from(["records", "holes", "lost", "readings", "scored"]), st.integers(1, 5))
 def test_a_sound_batch_adds_up_and_a_bent_one_does_not(batch: BatchCompleted, field: str, by: int) -> None:
     assert check_batch(batch) == []
     bent = msgspec.structs.replace(batch, **{field: getattr(batch, field) + by})

@@ -18,6 +18,7 @@ __all__ = [
     "FeedbackGiven",
     "FeedbackWithdrawn",
     "HeartbeatRecorded",
+    "HistoryLost",
     "LedgerBroken",
     "PartitionHealth",
     "ResolveAlert",
@@ -213,4 +214,22 @@ class LedgerBroken(Event, frozen=True, kw_only=True):
     partition: int
     offset: int
     problem: str
+    time: Rfc3339
+
+
+class HistoryLost(Event, frozen=True, kw_only=True):
+    """Records that a partition needed are no longer in the log and no snapshot makes up for them.
+
+    The ledger goes on in a new ``epoch``. The records ``from .. to-1`` are gone; ``unread`` of those offsets had not
+    been processed by anybody, and no verdict will come of them. ``reason`` says what the state goes on from.
+    """
+
+    stream: str
+    topic: str
+    partition: int
+    epoch: int
+    from_offset: int = msgspec.field(name="from")
+    to_offset: int = msgspec.field(name="to")
+    unread: int
+    reason: str
     time: Rfc3339

@@ -7,7 +7,7 @@ from typing import Any
 
 from oddtide.domain.detection.events import AnomalyDetected
 from oddtide.domain.drift.events import DriftDetected
-from oddtide.domain.observability.events import AgentDegraded, LedgerBroken, Severity, WorkerLost
+from oddtide.domain.observability.events import AgentDegraded, HistoryLost, LedgerBroken, Severity, WorkerLost
 from oddtide.domain.observability.policy import AlertKind, Cause
 from oddtide.domain.quality.events import ContractViolated
 from oddtide.domain.readings import parse_rfc3339
@@ -52,6 +52,13 @@ def _broken(logged: LoggedEvent, event: LedgerBroken) -> Cause:
     return _cause(logged, "health", logged.envelope.id, event.stream, where, summary, "critical")
 
 
+def _history(logged: LoggedEvent, event: HistoryLost) -> Cause:
+    where = f"{event.topic}/{event.partition}"
+    gone = f"{where} lost its history from {event.from_offset} to {event.to_offset}"
+    summary = f"{gone}, {event.unread} of it never processed: {event.reason}"
+    return _cause(logged, "health", logged.envelope.id, event.stream, where, summary, "critical")
+
+
 def _degraded(logged: LoggedEvent, event: AgentDegraded) -> Cause:
     summary = f"{event.part} is degraded: {event.reason} {event.remedy}".rstrip()
     return _cause(logged, "health", logged.envelope.id, "", f"{event.worker}/{event.part}", summary, "warning")
@@ -63,6 +70,7 @@ _TRANSLATIONS: dict[type, Callable[[LoggedEvent, Any], Cause | None]] = {
     ContractViolated: _quality,
     WorkerLost: _lost,
     LedgerBroken: _broken,
+    HistoryLost: _history,
     AgentDegraded: _degraded,
 }
 
