@@ -29,7 +29,7 @@ help:  ## this list
 	@echo "make check     format, lint, types, architecture, dependencies, docs"
 	@echo "make format    format and mend what can be mended by machine"
 	@echo "make docs      write the generated pages (events, configuration, rejections) anew"
-	@echo "make bench     measure this machine (ARGS=... goes to the benchmark)"
+	@echo "make bench     measure this machine beside what one would pick instead (ARGS=\"--only latency\" ...)"
 	@echo "make dist      build wheel and sdist into dist/"
 	@echo "make clean     remove .venv, caches and build output; data folders stay"
 
@@ -73,14 +73,14 @@ docs: $(VENV)/.installed-dev
 	@$(BIN)/python -m tests.packaging.pages
 
 bench: $(VENV)/.installed-dev
-	@$(BIN)/python -m benchmarks.worker_throughput $(ARGS)
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 dist: $(VENV)/.installed-dev
 	@rm -rf dist
 	@$(BIN)/python -m hatchling build
 
 clean:
-	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.*
+	@rm -rf $(VENV) .venv-rivals build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.*
 
 # --- the environment: made once, brought up to date when pyproject.toml changes ---
 $(BIN)/python:

@@ -1,0 +1,66 @@
+"""``make bench``: every figure of docs/benchmarks.md, in one run on this machine. ``--only`` picks parts."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmarks.growth import growth, growth_table
+from benchmarks.kit import Bench, note, started_bench
+from benchmarks.latency import latency, latency_table
+from benchmarks.throughput import ROWS, rates_table, throughput
+
+PARTS = ("throughput", "latency", "growth")
+_RIVALS = {"quix", "bytewax"}
+#: What the rivals' environment holds; they are no dependencies of the project.
+_PACKAGES = ("quixstreams==3.28.1", "bytewax[kafka]==0.21.1", "orjson")
+
+
+def rivals_python(folder: Path) -> str:
+    """The interpreter of the rivals' environment, made where missing."""
+    python = folder / "bin" / "python"
+    if not (folder / ".complete").exists():
+        note(f"making {folder} for Quix Streams and Bytewax")
+        subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
+        subprocess.run(
+            [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *_PACKAGES], check=True
+        )
+        (folder / ".complete").touch()
+    return str(python)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", default=",".join(PARTS), help=f"parts: {', '.join(PARTS)}")
+    parser.add_argument("--rows", default=",".join(ROWS), help=f"rows of throughput: {', '.join(ROWS)}")
+    parser.add_argument("--events", type=int, default=1_000_000)
+    parser.add_argument("--series", type=int, default=1_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rate", type=int, default=5_000, help="readings/s of the latency part")
+    options = parser.parse_args()
+    options.rows = options.rows.split(",")
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # a new topic has no leader yet: it tries again
+    parts = options.only.split(",")
+    if "throughput" in parts and _RIVALS & set(options.rows):
+        options.rivals_python = rivals_python(Path(__file__).parents[1] / ".venv-rivals")
+    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    with started_bench() as bench:
+        for part in parts:
+            print(f"\n## {part}\n\n{_run(bench, part, options)}", flush=True)
+
+
+def _run(bench: Bench, part: str, options: argparse.Namespace) -> str:
+    if part == "throughput":
+        return rates_table(throughput(bench, options))
+    if part == "latency":
+        return latency_table(latency(bench, rate=options.rate), options.rate)
+    return growth_table(growth(bench, count=options.events, rounds=options.rounds))
+
+
+if __name__ == "__main__":
+    main()
