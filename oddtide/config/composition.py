@@ -15,8 +15,8 @@ from oddtide.config.settings import Settings
 from oddtide.domain.errors import BrokerUnreachableError, OddtideError, StorageUnavailableError
 
 if TYPE_CHECKING:
+    from oddtide.adapters.blobs.signed import SignedBlobs
     from oddtide.adapters.embedded.broker import EmbeddedBroker
-    from oddtide.adapters.files.artifacts import FileArtifacts
     from oddtide.adapters.kafka.admin import KafkaAdmin
     from oddtide.adapters.kafka.connection import KafkaConnection
     from oddtide.adapters.kafka.reader import KafkaReader
@@ -183,12 +183,29 @@ class Composition:
 
         return train
 
-    def artifacts(self) -> FileArtifacts:
+    def artifacts(self) -> SignedBlobs:
         """Where trained models lie, signed with the configured key or one of the data folder's own."""
-        from oddtide.adapters.files.artifacts import FileArtifacts, load_or_create_key
+        from oddtide.adapters.blobs.folder import Folder
+        from oddtide.adapters.blobs.signed import SignedBlobs
 
-        key = self.settings.artifacts.key.get_secret_value().encode()
-        return FileArtifacts(self.settings.artifact_folder, key or load_or_create_key(self.folder))
+        return SignedBlobs(Folder(self.settings.artifact_folder), self._signing_key())
+
+    def snapshots(self) -> SignedBlobs:
+        """Where snapshots of state lie, signed with the same key."""
+        from oddtide.adapters.blobs.folder import Folder
+        from oddtide.adapters.blobs.signed import SignedBlobs
+
+        settings, key = self.settings.snapshots, self._signing_key()
+        if not settings.url:
+            return SignedBlobs(Folder(self.settings.data_folder / "snapshots"), key)
+        from oddtide.adapters.blobs.remote import Remote
+
+        return SignedBlobs(Remote(settings.url, settings.storage_options()), key)
+
+    def _signing_key(self) -> bytes:
+        from oddtide.adapters.blobs.keys import load_or_create_key
+
+        return self.settings.artifacts.key.get_secret_value().encode() or load_or_create_key(self.folder)
 
     def read_models(self) -> SqlReadModels:
         """The read models and the questions that they answer; a ``with`` brings them to this build's schema."""

@@ -14,6 +14,7 @@ __all__ = [
     "KafkaSettings",
     "LogSettings",
     "Section",
+    "SnapshotSettings",
     "StorageSettings",
     "WebhookSettings",
     "WorkerSettings",
@@ -135,6 +136,33 @@ class ArtifactSettings(Section):
         description="Secret that artifacts are signed with; the same on all machines. Empty: one made on first use "
         "and kept in the data folder.",
     )
+
+
+class SnapshotSettings(Section):
+    """Snapshots of each partition's state: what a new owner starts from instead of the beginning of the log."""
+
+    every_s: float = Field(
+        default=30.0, gt=0.0, description="Shortest interval between two snapshots of a partition (seconds)."
+    )
+    share: float = Field(
+        default=0.05,
+        gt=0.0,
+        le=1.0,
+        description="Most of a worker's time that snapshots may take; big states are stored less often (fraction).",
+    )
+    keep: int = Field(default=3, ge=1, le=1_000, description="Snapshots kept of each partition, the newest (count).")
+    url: str = Field(
+        default="",
+        description="Store for them, for workers on several machines: s3://, gs://, abfs:// or file:// and a path. "
+        "Empty: `snapshots` in the data folder.",
+    )
+    options: dict[str, SecretStr] = Field(
+        default_factory=dict, description="Options of the store, as fsspec names them: key, secret, endpoint_url ..."
+    )
+
+    def storage_options(self) -> dict[str, str]:
+        """The options in plain text."""
+        return {name: value.get_secret_value() for name, value in self.options.items()}
 
 
 class LogSettings(Section):

@@ -25,6 +25,7 @@ from oddtide.config.sections import (
     EmbeddedSettings,
     KafkaSettings,
     LogSettings,
+    SnapshotSettings,
     StorageSettings,
     WebhookSettings,
     WorkerSettings,
@@ -71,6 +72,7 @@ class Settings(BaseSettings):
     alerts: AlertSettings = Field(default_factory=AlertSettings, description="Alerts.")
     notifications: list[WebhookSettings] = Field(default_factory=list, description="Receivers of notifications.")
     artifacts: ArtifactSettings = Field(default_factory=ArtifactSettings, description="Trained models.")
+    snapshots: SnapshotSettings = Field(default_factory=SnapshotSettings, description="Snapshots of state.")
     log: LogSettings = Field(default_factory=LogSettings, description="Log lines.")
     streams: list[StreamSettings] = Field(
         default_factory=lambda: [StreamSettings()], min_length=1, description="The streams of readings."

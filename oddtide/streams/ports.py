@@ -12,7 +12,7 @@ from oddtide.domain.drift.ports import MonitorFactory
 from oddtide.domain.events import Message
 from oddtide.streams.envelope import Envelope
 
-__all__ = ["Artifacts", "LoggedEvent", "ReadModels", "Toolkit", "Trainer"]
+__all__ = ["Artifacts", "LoggedEvent", "ReadModels", "SnapshotStore", "Toolkit", "Trainer"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,29 @@ class Artifacts(Protocol):
 
     def get(self, reference: str, digest: str) -> bytes:
         """Read back. Raises ``NotFoundError``, or ``UntrustedArtifactError`` when signature or digest is wrong."""
+        ...
+
+
+class SnapshotStore(Protocol):
+    """Where snapshots of state lie, by name; a name may have folders (``a/b``). What is read back was written here and
+    signed, or is refused. Every method raises ``StorageUnavailableError`` where the store does not answer or is full.
+    """
+
+    def put(self, name: str, content: Sequence[bytes | memoryview]) -> tuple[str, str]:
+        """Store ``content``, in pieces; returns (reference, digest) when it is durable. The same content under the
+        same name is stored once."""
+        ...
+
+    def get(self, reference: str, digest: str) -> bytes:
+        """Read back. Raises ``NotFoundError``, or ``UntrustedArtifactError`` when signature or digest is wrong."""
+        ...
+
+    def references(self, name: str) -> list[str]:
+        """Everything stored under ``name`` and its subfolders, sorted by name."""
+        ...
+
+    def delete(self, reference: str) -> None:
+        """Delete; nothing happens where it is not there."""
         ...
 
 

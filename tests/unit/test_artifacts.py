@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from oddtide.adapters.files.artifacts import FileArtifacts, load_or_create_key
+from oddtide.adapters.blobs.folder import Folder
+from oddtide.adapters.blobs.keys import load_or_create_key
+from oddtide.adapters.blobs.signed import SignedBlobs
 from oddtide.domain.errors import (
     ConfigurationError,
     NotFoundError,
@@ -20,18 +22,18 @@ _KEY = b"k" * 32
 
 
 @pytest.fixture
-def artifacts(tmp_path: Path) -> FileArtifacts:
-    return FileArtifacts(tmp_path / "models", _KEY)
+def artifacts(tmp_path: Path) -> SignedBlobs:
+    return SignedBlobs(Folder(tmp_path / "models"), _KEY)
 
 
-def test_what_is_put_comes_back(artifacts: FileArtifacts) -> None:
+def test_what_is_put_comes_back(artifacts: SignedBlobs) -> None:
     port: Artifacts = artifacts
     reference, digest = port.put("readings.pyod-IForest", b"model")
     assert port.get(reference, digest) == b"model"
     assert reference == f"readings.pyod-IForest/{digest}"
 
 
-def test_the_same_content_is_stored_once(artifacts: FileArtifacts, tmp_path: Path) -> None:
+def test_the_same_content_is_stored_once(artifacts: SignedBlobs, tmp_path: Path) -> None:
     first = artifacts.put("m", b"model")
     before = (tmp_path / "models" / first[0]).stat().st_ino
     assert artifacts.put("m", b"model") == first
@@ -40,28 +42,28 @@ def test_the_same_content_is_stored_once(artifacts: FileArtifacts, tmp_path: Pat
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../../etc", "a/b", "pyod:IForest", "ü", "a" * 300, "\ud800"])
-def test_any_name_stays_inside_the_folder(artifacts: FileArtifacts, tmp_path: Path, name: str) -> None:
+def test_any_name_stays_inside_the_folder(artifacts: SignedBlobs, tmp_path: Path, name: str) -> None:
     reference, digest = artifacts.put(name, b"model")
     assert artifacts.get(reference, digest) == b"model"
     assert (tmp_path / "models" / reference).resolve().is_relative_to((tmp_path / "models").resolve())
 
 
-def test_names_that_look_alike_do_not_meet(artifacts: FileArtifacts) -> None:
+def test_names_that_look_alike_do_not_meet(artifacts: SignedBlobs) -> None:
     assert len({artifacts.put(name, b"x")[0] for name in ("a:b", "a/b", "a-b", "a b")}) == 4
 
 
 @pytest.mark.parametrize("reference", ["", "m", "../m/" + "0" * 64, "/etc/passwd", "m/short", "./" + "0" * 64])
-def test_a_reference_that_is_none_is_refused(artifacts: FileArtifacts, reference: str) -> None:
+def test_a_reference_that_is_none_is_refused(artifacts: SignedBlobs, reference: str) -> None:
     with pytest.raises(UntrustedArtifactError):
         artifacts.get(reference, "0" * 64)
 
 
-def test_missing_is_not_found(artifacts: FileArtifacts) -> None:
+def test_missing_is_not_found(artifacts: SignedBlobs) -> None:
     with pytest.raises(NotFoundError):
         artifacts.get("m/" + "0" * 64, "0" * 64)
 
 
-def test_changed_content_is_refused(artifacts: FileArtifacts, tmp_path: Path) -> None:
+def test_changed_content_is_refused(artifacts: SignedBlobs, tmp_path: Path) -> None:
     reference, digest = artifacts.put("m", b"model")
     (tmp_path / "models" / reference).write_bytes(b"other")
     with pytest.raises(UntrustedArtifactError, match="digest"):
@@ -70,7 +72,7 @@ def test_changed_content_is_refused(artifacts: FileArtifacts, tmp_path: Path) ->
     assert artifacts.get(reference, digest) == b"model"
 
 
-def test_another_digest_than_asked_for_is_refused(artifacts: FileArtifacts) -> None:
+def test_another_digest_than_asked_for_is_refused(artifacts: SignedBlobs) -> None:
     reference, _ = artifacts.put("m", b"model")
     with pytest.raises(UntrustedArtifactError, match="digest"):
         artifacts.get(reference, "0" * 64)
@@ -78,7 +80,7 @@ def test_another_digest_than_asked_for_is_refused(artifacts: FileArtifacts) -> N
 
 @pytest.mark.parametrize("signature", [None, b"", b"0" * 64, b"\xff\xfe"])
 def test_without_a_valid_signature_it_is_refused(
-    artifacts: FileArtifacts, tmp_path: Path, signature: bytes | None
+    artifacts: SignedBlobs, tmp_path: Path, signature: bytes | None
 ) -> None:
     reference, digest = artifacts.put("m", b"model")
     beside = tmp_path / "models" / f"{reference}.hmac"
@@ -87,17 +89,17 @@ def test_without_a_valid_signature_it_is_refused(
         artifacts.get(reference, digest)
 
 
-def test_a_signature_under_another_key_or_reference_is_none(artifacts: FileArtifacts, tmp_path: Path) -> None:
+def test_a_signature_under_another_key_or_reference_is_none(artifacts: SignedBlobs, tmp_path: Path) -> None:
     reference, digest = artifacts.put("m", b"model")
     with pytest.raises(UntrustedArtifactError):
-        FileArtifacts(tmp_path / "models", b"x" * 32).get(reference, digest)
+        SignedBlobs(Folder(tmp_path / "models"), b"x" * 32).get(reference, digest)
     (tmp_path / "models" / "m").rename(tmp_path / "models" / "n")
     with pytest.raises(UntrustedArtifactError):
         artifacts.get(f"n/{digest}", digest)
 
 
 def test_a_full_disk_is_a_clear_error_and_leaves_nothing(
-    artifacts: FileArtifacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    artifacts: SignedBlobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(_handle: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -112,7 +114,7 @@ def test_a_full_disk_is_a_clear_error_and_leaves_nothing(
 def test_a_folder_that_is_a_file_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "models").write_text("")
     with pytest.raises(StorageUnavailableError):
-        FileArtifacts(tmp_path / "models", _KEY).put("m", b"model")
+        SignedBlobs(Folder(tmp_path / "models"), _KEY).put("m", b"model")
 
 
 def test_the_key_is_made_once_and_private(tmp_path: Path) -> None:

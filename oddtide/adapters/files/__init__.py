@@ -1,1 +1,1 @@
-"""Files: tables of readings to read, trained models to keep."""
+"""Files: tables of readings to read."""
