@@ -7,16 +7,17 @@ array passes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, TypeAlias
+from typing import Annotated, TypeAlias, overload
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["FloatArray", "IntArray", "Readings", "Rfc3339", "parse_rfc3339", "rfc3339"]
+__all__ = ["ByteArray", "FloatArray", "IntArray", "Readings", "Rfc3339", "SeriesColumn", "parse_rfc3339", "rfc3339"]
 
+ByteArray: TypeAlias = NDArray[np.uint8]
 IntArray: TypeAlias = NDArray[np.int64]
 FloatArray: TypeAlias = NDArray[np.float64]
 
@@ -38,11 +39,93 @@ def parse_rfc3339(text: str) -> int:
     return int(np.datetime64(text[:-1], "ns").astype(np.int64))
 
 
+class SeriesColumn(Sequence[str]):
+    """``n`` series keys as ranges of UTF-8 over shared bytes: key ``i`` is ``data[at[i] : at[i] + size[i]]``.
+
+    A key costs nothing until somebody asks for it as a ``str``; ranges may overlap, so that a key used often is there
+    once. Read only: whoever changes ``data`` changes every column that shares it. Not checked: that the ranges lie
+    within ``data`` and are UTF-8. Two columns with the same keys are not equal for that: compare their lists.
+    """
+
+    __slots__ = ("at", "data", "size")
+
+    def __init__(self, data: ByteArray, at: IntArray, size: IntArray) -> None:
+        if data.flags.writeable:
+            data = data.view()
+            data.flags.writeable = False  # also so that kernels meet one type of array, and are compiled once
+        self.data, self.at, self.size = data, at, size
+
+    @classmethod
+    def of(cls, names: Iterable[str]) -> SeriesColumn:
+        """A column of ``names``, in bytes of its own."""
+        raw = [name.encode() for name in names]
+        size = np.fromiter(map(len, raw), dtype=np.int64, count=len(raw))
+        return cls(np.frombuffer(b"".join(raw), dtype=np.uint8), np.cumsum(size) - size, size)
+
+    @classmethod
+    def repeated(cls, name: str, count: int) -> SeriesColumn:
+        """``count`` times the same key."""
+        data = np.frombuffer(name.encode(), dtype=np.uint8)
+        return cls(data, np.zeros(count, dtype=np.int64), np.full(count, len(data), dtype=np.int64))
+
+    @classmethod
+    def joined(cls, parts: Sequence[SeriesColumn]) -> SeriesColumn:
+        """The keys of all ``parts``, in order. Bytes that parts share are not copied more than once."""
+        if len(parts) == 1:
+            return parts[0]
+        starts: dict[int, int] = {}
+        shared: list[ByteArray] = [np.zeros(0, dtype=np.uint8)]
+        end = 0
+        for part in parts:
+            if id(part.data) not in starts:
+                starts[id(part.data)] = end
+                shared.append(part.data)
+                end += len(part.data)
+        shifted = [part.at + starts[id(part.data)] for part in parts]
+        none = np.zeros(0, dtype=np.int64)
+        return cls(
+            np.concatenate(shared), np.concatenate([none, *shifted]), np.concatenate([none, *(p.size for p in parts)])
+        )
+
+    def take(self, index: IntArray) -> SeriesColumn:
+        """The keys at the positions ``index``, over the same bytes."""
+        return SeriesColumn(self.data, self.at[index], self.size[index])
+
+    def packed(self) -> SeriesColumn:
+        """The same keys in bytes of their own, one right after the other and nothing else: fit to be stored."""
+        ends = np.cumsum(self.size)
+        at = ends - self.size
+        places = np.arange(ends[-1] if len(ends) else 0) + np.repeat(self.at - at, self.size)
+        return SeriesColumn(self.data[places], at, self.size.copy())
+
+    def __len__(self) -> int:
+        return len(self.at)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> SeriesColumn: ...
+    def __getitem__(self, index: int | slice) -> str | SeriesColumn:
+        if isinstance(index, slice):
+            return SeriesColumn(self.data, self.at[index], self.size[index])
+        at = int(self.at[index])
+        return self.data[at : at + int(self.size[index])].tobytes().decode()
+
+    def __iter__(self) -> Iterator[str]:
+        view = self.data.data
+        for at, size in zip(self.at.tolist(), self.size.tolist(), strict=True):
+            yield str(view[at : at + size], "utf-8")
+
+    def __repr__(self) -> str:
+        shown = ", ".join(map(repr, self[:5]))
+        return f"SeriesColumn({len(self)}: {shown}{', …' if len(self) > 5 else ''})"
+
+
 @dataclass(slots=True)
 class Readings:
     """Columns of ``n`` readings over ``d`` features, in log order.
 
-    ``series``       n keys
+    ``series``       n keys, as a column over their bytes
     ``times``        (n,) int64, nanoseconds since 1970 UTC: event time
     ``values``       (n, d) float64; NaN marks a missing feature and nothing else (input NaN is rejected)
     ``offsets``      (n,) int64, offset of the record each came in
@@ -51,7 +134,7 @@ class Readings:
     ``labels``       per reading, or empty when none has any
     """
 
-    series: Sequence[str]
+    series: SeriesColumn
     times: IntArray
     values: FloatArray
     offsets: IntArray
@@ -64,14 +147,13 @@ class Readings:
 
     def take(self, index: IntArray | NDArray[np.bool_]) -> Readings:
         """The readings at ``index`` (positions or mask), order kept."""
-        where = np.flatnonzero(index) if index.dtype == np.bool_ else index
-        picks = where.tolist()
+        where = np.flatnonzero(index) if index.dtype == np.bool_ else index.astype(np.int64, copy=False)
         return Readings(
-            series=[self.series[i] for i in picks],
+            series=self.series.take(where),
             times=self.times[where],
             values=self.values[where],
             offsets=self.offsets[where],
             rows=self.rows[where],
             arrivals=self.arrivals[where],
-            labels=[self.labels[i] for i in picks] if self.labels else (),
+            labels=[self.labels[i] for i in where.tolist()] if self.labels else (),
         )

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from oddtide.domain.profiling import Profiler
 from oddtide.domain.quality import Action, Contract, FeatureRule, OrderPolicy, Validator
-from oddtide.domain.readings import IntArray, Readings
+from oddtide.domain.readings import IntArray, Readings, SeriesColumn
 
 pytestmark = pytest.mark.kernels
 
@@ -41,7 +41,7 @@ def batches(draw: st.DrawFn) -> tuple[Readings, IntArray]:
     slots = many(st.integers(0, 2))
     values = many(st.tuples(*[st.sampled_from([-1.0, 0.0, 0.5, 1.0, 2.0, NAN])] * 2))
     found = Readings(
-        series=[f"s{slot}" for slot in slots],
+        series=SeriesColumn.of(f"s{slot}" for slot in slots),
         times=np.array([NOW + x for x in many(st.integers(-7, 7))], dtype=np.int64),
         values=np.array(values, dtype=np.float64).reshape(rows, 2),
         offsets=np.arange(rows, dtype=np.int64),

@@ -7,7 +7,7 @@ import pytest
 
 from oddtide.domain.quality import Action, Checked, Contract, FeatureRule, OrderPolicy, Validator
 from oddtide.domain.quality.ids import violation_id
-from oddtide.domain.readings import Readings
+from oddtide.domain.readings import Readings, SeriesColumn
 
 pytestmark = pytest.mark.kernels
 
@@ -19,7 +19,7 @@ NAN = float("nan")
 def readings(times: Sequence[int], values: Sequence[Sequence[float]] | None = None, arrival: int = NOW) -> Readings:
     rows = len(times)
     return Readings(
-        series=["s"] * rows,
+        series=SeriesColumn.repeated("s", rows),
         times=np.array(times, dtype=np.int64),
         values=np.ones((rows, 1)) if values is None else np.array(values, dtype=np.float64),
         offsets=np.arange(rows, dtype=np.int64) + 100,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from oddtide.adapters.files.columns import ColumnKind, TableOptions, resolve
 from oddtide.adapters.files.rows import ROW_EPOCH_NS
 from oddtide.domain.errors import UsageError
-from oddtide.domain.readings import FloatArray, IntArray, Readings
+from oddtide.domain.readings import FloatArray, IntArray, Readings, SeriesColumn
 from oddtide.streams.codecs.decoded import Decoded, Refusal
 from oddtide.streams.codecs.times import nanoseconds
 
@@ -40,7 +40,7 @@ def plain_columns(values: NDArray[Any], options: TableOptions, name: str) -> Fou
     block = values.reshape(len(values), -1).astype(np.float64)
     features = feature_names(block.shape[1], options.features)
     times = ROW_EPOCH_NS + np.arange(len(block), dtype=np.int64) * _SECOND
-    series = [options.name or name] * len(block)
+    series = SeriesColumn.repeated(options.name or name, len(block))
     return features, _decoded(series, times, np.ones(len(block), np.bool_), block, ()), []
 
 
@@ -53,7 +53,11 @@ def frame_columns(frame: Mapping[str, Any], options: TableOptions, name: str) ->
     rows = lengths.pop()
     columns, notes = resolve(options, {key: _kind(array) for key, array in arrays.items()})
     times, known = _times(arrays[columns.time]) if columns.time else _numbered(rows)
-    series = [str(key) for key in arrays[columns.series]] if columns.series else [options.name or name] * rows
+    series = (
+        SeriesColumn.of(str(key) for key in arrays[columns.series])
+        if columns.series
+        else SeriesColumn.repeated(options.name or name, rows)
+    )
     block = np.column_stack([_numbers(arrays[column], column) for column in columns.features.values()])
     labels = [
         {key: str(arrays[key][i]) for key in columns.labels} for i in range(rows)
@@ -86,17 +90,22 @@ def _times(column: NDArray[Any]) -> tuple[IntArray, NDArray[np.bool_]]:
 
 
 def _decoded(
-    series: list[str], times: IntArray, known: NDArray[np.bool_], block: FloatArray, labels: Sequence[Mapping[str, str]]
+    series: SeriesColumn,
+    times: IntArray,
+    known: NDArray[np.bool_],
+    block: FloatArray,
+    labels: Sequence[Mapping[str, str]],
 ) -> Decoded:
     """Readings, with refusals for rows whose time is unreadable or where a number is infinite."""
     rows = len(series)
     offsets = np.arange(rows, dtype=np.int64)
     infinite = np.isinf(block).any(axis=1)
     refusals = [
-        Refusal(int(i), 0, "invalid_time", "the time cannot be read", series[i]) for i in np.flatnonzero(~known)
+        Refusal(i, 0, "invalid_time", "the time cannot be read", series[i]) for i in np.flatnonzero(~known).tolist()
     ]
     refusals += [
-        Refusal(int(i), 0, "not_finite", "a number is infinite", series[i]) for i in np.flatnonzero(infinite & known)
+        Refusal(i, 0, "not_finite", "a number is infinite", series[i])
+        for i in np.flatnonzero(infinite & known).tolist()
     ]
     zeros = np.zeros(rows, dtype=np.int64)
     readings = Readings(series, times, block, offsets, zeros, times, labels)

@@ -17,7 +17,7 @@ from oddtide.config.facade.scorer import Scorer
 from oddtide.config.facade.training import train_on
 from oddtide.domain.detection.ports import DetectorSpec
 from oddtide.domain.errors import UsageError
-from oddtide.domain.readings import FloatArray, Readings
+from oddtide.domain.readings import FloatArray, Readings, SeriesColumn
 from oddtide.streams.codecs.decoded import Decoded
 from oddtide.streams.pipeline.plan import StreamPlan
 
@@ -147,7 +147,7 @@ def _gather(
     if not parts:
         raise UsageError("There is no reading to compare on.", remedy=f"Look at what was rejected: {found.tally}.")
     return Readings(
-        series=[key for part in parts for key in part.series],
+        series=SeriesColumn.joined([part.series for part in parts]),
         times=np.concatenate([part.times for part in parts]),
         values=np.concatenate([part.values for part in parts]),
         offsets=np.concatenate([part.offsets for part in parts]),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from oddtide.domain.readings import FloatArray, IntArray, Readings
+from oddtide.domain.readings import FloatArray, IntArray, Readings, SeriesColumn
 from oddtide.streams.codecs.decoded import RecordLike
 from oddtide.streams.codecs.json_reading import Row
 
@@ -26,7 +26,7 @@ class Block:
 
     records: IntArray
     rows: IntArray
-    series: list[str]
+    series: SeriesColumn
     times: IntArray
     values: FloatArray
     labels: Sequence[Mapping[str, str] | None] = field(default_factory=tuple)
@@ -38,7 +38,7 @@ def block_of(rows: Sequence[Row], records: Sequence[int], features: int) -> Bloc
     return Block(
         records=np.array(records, dtype=np.int64),
         rows=np.zeros(len(rows), dtype=np.int64),
-        series=[row.series for row in rows],
+        series=SeriesColumn.of(row.series for row in rows),
         times=np.array([row.time for row in rows], dtype=np.int64),
         values=np.array([row.values for row in rows], dtype=np.float64).reshape(len(rows), features),
         labels=labels if any(labels) else (),
@@ -47,7 +47,7 @@ def block_of(rows: Sequence[Row], records: Sequence[int], features: int) -> Bloc
 
 def assemble(blocks: Sequence[Block], records: Sequence[RecordLike], features: int) -> Readings:
     """The readings of all blocks, by record and row."""
-    full = [block for block in blocks if block.series]
+    full = [block for block in blocks if len(block.series)]
     if not full:
         full = [block_of([], [], features)]
     block = full[0] if len(full) == 1 else _join(full)
@@ -70,16 +70,14 @@ def assemble(blocks: Sequence[Block], records: Sequence[RecordLike], features: i
 def _join(blocks: Sequence[Block]) -> Block:
     records = np.concatenate([block.records for block in blocks])
     order = np.argsort(records, kind="stable")
-    picks = order.tolist()
-    series = [name for block in blocks for name in block.series]
     labels: list[Mapping[str, str] | None] = []
     if any(block.labels for block in blocks):
         labels = [each for block in blocks for each in (block.labels or [None] * len(block.series))]
     return Block(
         records=records[order],
         rows=np.concatenate([block.rows for block in blocks])[order],
-        series=[series[i] for i in picks],
+        series=SeriesColumn.joined([block.series for block in blocks]).take(order),
         times=np.concatenate([block.times for block in blocks])[order],
         values=np.concatenate([block.values for block in blocks])[order],
-        labels=[labels[i] for i in picks] if labels else (),
+        labels=[labels[i] for i in order.tolist()] if labels else (),
     )

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from oddtide.domain.errors import DecodeError
 from oddtide.domain.quality.reasons import Reason
-from oddtide.domain.readings import FloatArray, IntArray
+from oddtide.domain.readings import FloatArray, IntArray, SeriesColumn
 from oddtide.streams.codecs.blocks import Block, RowRefusal
 from oddtide.streams.codecs.json_reading import (
     Origin,
@@ -236,7 +236,7 @@ def _block(
     return Block(
         records=np.full(len(rows), position, dtype=np.int64),
         rows=rows.astype(np.int64),
-        series=series,
+        series=SeriesColumn.of(series),
         times=times,
         values=values,
         labels=labels if any(labels) else (),

@@ -15,6 +15,7 @@ import numpy as np
 import orjson
 
 from oddtide.domain.errors import DecodeError
+from oddtide.domain.readings import SeriesColumn
 from oddtide.streams.codecs.blocks import Block
 from oddtide.streams.codecs.decoded import RecordLike
 from oddtide.streams.codecs.json_reading import Origin, Rules, read_labels, read_series
@@ -113,7 +114,7 @@ class FastPath:
         block = Block(
             records=np.array(kept, dtype=np.int64),
             rows=np.zeros(len(kept), dtype=np.int64),
-            series=series,
+            series=SeriesColumn.of(series),
             times=moments,
             values=np.array(values, dtype=np.float64).reshape(len(kept), len(self._rules.names)),
             labels=[labels.get(place) for place in range(len(kept))] if labels else (),
@@ -126,7 +127,7 @@ class FastPath:
         return Block(
             records=block.records[ok],
             rows=block.rows[ok],
-            series=[series[i] for i in picks],
+            series=block.series.take(np.flatnonzero(ok)),
             times=moments[ok],
             values=block.values[ok],
             labels=[block.labels[i] for i in picks] if labels else (),

@@ -9,17 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias, overload
+from typing import overload
 
 import numpy as np
-from numpy.typing import NDArray
 
-from oddtide.domain.readings import IntArray
+from oddtide.domain.readings import ByteArray, IntArray
 from oddtide.streams.codecs.decoded import Record, RecordLike
 
 __all__ = ["ByteArray", "RecordBlock"]
-
-ByteArray: TypeAlias = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

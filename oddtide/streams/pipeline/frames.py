@@ -16,7 +16,7 @@ import orjson
 from oddtide.domain.detection.events import Verdict
 from oddtide.domain.detection.ports import Scores
 from oddtide.domain.errors import DecodeError
-from oddtide.domain.readings import FloatArray, Readings
+from oddtide.domain.readings import FloatArray, Readings, SeriesColumn
 from oddtide.streams.pipeline.verdicts import Origin, VerdictColumns
 
 __all__ = ["FRAME_TYPE", "encode_frames", "expand_frame"]
@@ -51,7 +51,7 @@ def _encode(columns: VerdictColumns, start: int, stop: int) -> bytes:
 
     origin, readings, scores, part = columns.origin, columns.readings, columns.scores, slice(start, stop)
     data: dict[str, Any] = {
-        "series": pa.array(readings.series[start:stop], pa.string()).dictionary_encode(),
+        "series": pa.array(list(readings.series[start:stop]), pa.string()).dictionary_encode(),
         "time": readings.times[part],
         "offset": readings.offsets[part],
         "row": readings.rows[part],
@@ -108,9 +108,14 @@ def _decode(frame: bytes) -> VerdictColumns:
         raise DecodeError("not_a_frame", "no verdict frame: it has no values")
     labels = table.column("labels").to_pylist() if "labels" in table.column_names else []
     readings = Readings(
-        table.column("series").to_pylist(), column("time"), values, column("offset"), column("row"), column("arrival"),
+        SeriesColumn.of(table.column("series").to_pylist()),
+        column("time"),
+        values,
+        column("offset"),
+        column("row"),
+        column("arrival"),
         [orjson.loads(text) if text else None for text in labels],
-    )  # fmt: skip
+    )
     scores = Scores(
         column("score"), column("p_value"), contributions, column("seen"), block("expected"), block("lower"),
         block("upper"),

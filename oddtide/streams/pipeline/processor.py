@@ -10,8 +10,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
-
 from oddtide.domain.detection.combine import combine
 from oddtide.domain.detection.ports import Adoptable, Detector, Rows
 from oddtide.domain.observability.ledger import BatchCompleted, ControlApplied
@@ -26,6 +24,7 @@ from oddtide.streams.pipeline.outcome import Outcome, Published
 from oddtide.streams.pipeline.plan import StreamPlan
 from oddtide.streams.pipeline.profiling import ProfileStage
 from oddtide.streams.pipeline.running_hash import EMPTY_HASH, advance_hash, hash_text
+from oddtide.streams.pipeline.series import SeriesIndex
 from oddtide.streams.pipeline.verdicts import Origin, VerdictColumns
 from oddtide.streams.ports import Toolkit
 
@@ -48,7 +47,7 @@ class PartitionProcessor:
         self._features = plan.contract.names
         self._decoder = ReadingDecoder(plan.contract)
         self._validator = Validator(plan.contract, plan.name, plan.topic, partition)
-        self._slots: dict[str, int] = {}
+        self._series = SeriesIndex()
         self._detectors: list[Detector] = [toolkit.detector(spec, self._features) for spec in plan.detectors]
         self._profiles = ProfileStage(plan, partition)
         self._drift = DriftStage(plan, toolkit, partition) if plan.profile == "deep" else None
@@ -57,7 +56,7 @@ class PartitionProcessor:
     @property
     def series(self) -> int:
         """How many series the state holds."""
-        return len(self._slots)
+        return len(self._series)
 
     def start_at(self, position: int, hash: int | None = None) -> None:
         """Begin at ``position``; ``hash`` continues a chain whose beginning is no longer in the log."""
@@ -88,7 +87,9 @@ class PartitionProcessor:
     def process(self, decoded: Decoded) -> Outcome:
         """The same for what was decoded elsewhere."""
         readings = decoded.readings
-        slots = self._slots_of(readings.series)
+        slots = self._series.slots_of(readings.series)
+        for detector in self._detectors:
+            detector.grow(self._series.capacity)
         checked = self._validator.check(readings, slots)
         every = checked.keep.all()
         kept, kept_slots = (readings, slots) if every else (readings.take(checked.keep), slots[checked.keep])
@@ -112,13 +113,6 @@ class PartitionProcessor:
         return Origin(
             self._application, plan.name, plan.topic, self.partition, plan.version, self._features, names, versions
         )
-
-    def _slots_of(self, series: Sequence[str]) -> IntArray:
-        known = self._slots
-        slots = np.fromiter((known.setdefault(key, len(known)) for key in series), np.int64, len(series))
-        for detector in self._detectors:
-            detector.grow(len(known))
-        return slots
 
     def _score(self, origin: Origin, kept: Readings, slots: IntArray) -> tuple[VerdictColumns, list[Published]]:
         rows = Rows(slots, kept.times, kept.values)
