@@ -11,6 +11,7 @@ import functools
 import itertools
 import pickle
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,8 +23,9 @@ from oddtide.adapters.river.detectors import build as build_river
 from oddtide.adapters.river.models import available as river_models
 from oddtide.domain.detection import Adoptable, Detector, DetectorSpec, Rows, Scores, build_detector, known_detectors
 from oddtide.domain.detection.registry import Build
-from oddtide.domain.errors import OddtideError, UsageError
+from oddtide.domain.errors import StateMismatchError, UsageError
 from oddtide.domain.readings import FloatArray
+from oddtide.domain.slots import SlotState
 
 FEATURES = ("flow", "pressure")
 FAMILIES: dict[str, Build] = {"river": build_river, "pyod": build_pyod}
@@ -164,45 +166,86 @@ def test_the_future_never_matters(kind: str) -> None:
         np.testing.assert_array_equal(column, getattr(other, name)[:half], err_msg=name)
 
 
-def test_a_saved_state_has_the_same_future(kind: str) -> None:
-    detector = grown(kind)
-    rows = series(detector, seed=5)
-    half = len(rows) - 30
-    detector.advance(part(rows, slice(0, half)))
-    state = pickle.loads(pickle.dumps(detector.save()))
-    assert all(isinstance(value, np.ndarray | bytes) for value in state.values())
-    woken = make(kind)
-    woken.load(state)
-    future = part(rows, slice(half, len(rows)))
-    assert_same(detector.advance(future), woken.advance(future))
+def two_halves(kind: str, seed: int) -> tuple[Rows, Rows]:
+    rows = series(grown(kind, 3), slots=3, seed=seed)
+    half = len(rows) - 45
+    return part(rows, slice(0, half)), part(rows, slice(half, len(rows)))
 
 
-def test_a_saved_state_shares_no_memory(kind: str) -> None:
-    detector, undisturbed = grown(kind), grown(kind)
-    rows = series(detector, seed=6)
-    half = len(rows) - 20
+def woken(kind: str, state: SlotState, slots: list[int], room: int) -> Detector:
+    detector = grown(kind, room)
+    detector.insert(np.array(slots), pickle.loads(pickle.dumps(state)))
+    return detector
+
+
+def test_an_extracted_state_has_the_same_future(kind: str) -> None:
+    detector = grown(kind, 3)
+    past, future = two_halves(kind, seed=5)
+    detector.advance(past)
+    state = detector.extract(np.arange(3))
+    again = woken(kind, state, [0, 1, 2], 3)
+    assert_same(detector.advance(future), again.advance(future))
+
+
+def test_an_extracted_state_fits_any_slot_among_other_series(kind: str) -> None:
+    detector, other = grown(kind, 3), grown(kind, 8)
+    past, future = two_halves(kind, seed=19)
+    detector.advance(past)
+    other.advance(as_rows(past.slots * 3 + 1, past.values[::-1]))  # slots 1, 4, 7 live their own lives
+    other.insert(np.array([6, 4]), detector.extract(np.array([2, 0])))
+    mine = future.slots != 1
+    moved = np.where(future.slots == 2, 6, np.where(future.slots == 0, 4, 1))
+    told = other.advance(as_rows(moved, future.values))
+    for name, column in columns(detector.advance(future)):
+        np.testing.assert_array_equal(column[mine], getattr(told, name)[mine], err_msg=name)
+
+
+def test_an_extracted_state_shares_no_memory(kind: str) -> None:
+    detector, undisturbed = grown(kind, 3), grown(kind, 3)
+    past, future = two_halves(kind, seed=6)
     for each in (detector, undisturbed):
-        each.advance(part(rows, slice(0, half)))
-    state = detector.save()
+        each.advance(past)
+    state = detector.extract(np.arange(3))
     frozen = pickle.dumps(state)
-    future = part(rows, slice(half, len(rows)))
-    loaded = make(kind)
-    loaded.load(state)
-    loaded.advance(future)
+    again = grown(kind, 3)
+    again.insert(np.arange(3), state)
+    again.advance(future)
     assert pickle.dumps(state) == frozen
     for value in state.values():
         if isinstance(value, np.ndarray):
             value[...] = 7
+        else:
+            value.clear()
     assert_same(detector.advance(future), undisturbed.advance(future))
+
+
+def test_extracted_states_have_a_row_a_slot(kind: str) -> None:
+    detector = grown(kind, 3)
+    detector.advance(two_halves(kind, seed=20)[0])
+    for slots in ([], [2], [1, 0]):
+        for value in detector.extract(np.array(slots, dtype=np.int64)).values():
+            assert len(value) == len(slots)
+            assert isinstance(value, np.ndarray) or all(isinstance(each, bytes) for each in value)
+    assert detector.bytes_per_slot >= 0
 
 
 def test_a_forgotten_series_is_one_never_seen(kind: str) -> None:
     detector = grown(kind, 3)
     rows = series(detector, slots=3, seed=7)
     detector.advance(rows)
-    detector.forget(1)
+    detector.forget(np.array([1, 2]))
     again = series(detector, slots=1, seed=8)
     again = as_rows(np.ones(len(again)), again.values)
+    assert pickle.dumps(detector.extract(np.array([1, 2]))) == pickle.dumps(grown(kind, 3).extract(np.array([1, 2])))
+    assert_same(detector.advance(again), grown(kind, 3).advance(again))
+
+
+def test_a_slot_without_a_past_takes_one_away(kind: str) -> None:
+    detector = grown(kind, 3)
+    rows = series(detector, slots=3, seed=21)
+    detector.advance(rows)
+    detector.insert(np.array([1]), grown(kind, 3).extract(np.array([2])))
+    again = as_rows(np.ones(len(rows)), rows.values)
     assert_same(detector.advance(again), grown(kind, 3).advance(again))
 
 
@@ -311,12 +354,15 @@ def test_a_state_of_something_else_is_refused(kind: str) -> None:
     rows = series(detector, seed=15)
     detector.advance(rows)
     before = detector.score(rows)
-    state = detector.save()
-    for name in set(state) - {"slots", "version"}:
-        value = state[name]
-        spoilt = {**state, name: b"spoilt" if isinstance(value, bytes) else value[..., None]}
-        with pytest.raises(OddtideError):
-            detector.load(spoilt)
+    slots = np.arange(2)
+    state: dict[str, Any] = detector.extract(slots)
+    spoilt: list[dict[str, Any]] = [{**state, name: value[:1]} for name, value in state.items()]
+    spoilt += [{each: value for each, value in state.items() if each != name} for name in state]
+    spoilt += [{**state, name: value[..., None]} for name, value in state.items() if isinstance(value, np.ndarray)]
+    spoilt += [{**state, name: [b"spoilt"] * 2} for name in state]
+    for each in spoilt or [{"of": np.zeros(2)}]:
+        with pytest.raises(StateMismatchError):
+            detector.insert(slots, each)
     assert_same(before, detector.score(rows))
 
 
@@ -325,8 +371,9 @@ def test_memory_is_bounded(kind: str) -> None:
     sizes: list[int] = []
     for seed in (16, 17):
         detector.advance(series(detector, seed=seed))
-        sizes.append(sum(value.nbytes for value in detector.save().values() if isinstance(value, np.ndarray)))
-    assert sizes[0] == sizes[1]
+        state = detector.extract(np.arange(2))
+        sizes.append(sum(value.nbytes for value in state.values() if isinstance(value, np.ndarray)))
+    assert sizes[0] == sizes[1] <= 2 * detector.bytes_per_slot
 
 
 @pytest.mark.kernels

@@ -19,6 +19,7 @@ from oddtide.domain.detection.registry import build_detector
 from oddtide.domain.detection.threshold import ThresholdRule
 from oddtide.domain.drift.events import DetectorAdapted, DriftDetected
 from oddtide.domain.drift.policy import DriftPolicy
+from oddtide.domain.errors import StateMismatchError
 from oddtide.domain.observability.ledger import check_batch, check_succession
 from oddtide.domain.profiling.events import ProfileUpdated
 from oddtide.domain.quality.contract import Contract, FeatureRule
@@ -173,3 +174,32 @@ def test_profiles_come_at_exact_counts() -> None:
     profiles = [p.event for p in outcomes[0].events if isinstance(p.event, ProfileUpdated)]
     assert [(event.series, event.readings) for event in profiles] == [("a", 7), ("b", 7), ("a", 14), ("b", 14)]
     assert profiles[0].features["value"].maximum == 12.0
+
+
+def held(subject: PartitionProcessor, plan: StreamPlan, seats: Sequence[int]) -> PartitionProcessor:
+    """A processor that goes on from ``subject``'s state, its series in other slots."""
+    other = processor(plan)
+    order = np.array([seat for seat in seats if seat < subject.series], dtype=np.int64)
+    other.insert(other._series.put(subject._series.names(order)), subject.extract(order))
+    other.start_at(subject.position, subject.hash)
+    return other
+
+
+@pytest.mark.parametrize("kind", ["light", "deep"])
+@given(data=st.data())
+@settings(max_examples=40)
+def test_a_state_taken_out_and_put_elsewhere_has_the_same_future(kind: str, data: st.DataObject) -> None:
+    records = data.draw(logs(kind))
+    half = data.draw(st.integers(0, len(records)))
+    whole, one = fold(PLANS[kind], [records[:half], records[half:]])
+    first, subject = fold(PLANS[kind], [records[:half]])
+    other = held(subject, PLANS[kind], data.draw(st.permutations(range(3))))
+    assert said([*first, *[other.fold(records[half:])]]) == said(whole) if half < len(records) else True
+    assert other.hash == one.hash
+
+
+def test_a_state_of_another_plan_is_refused() -> None:
+    light, deep = processor(PLANS["light"]), processor(PLANS["deep"])
+    with pytest.raises(StateMismatchError, match="drift"):
+        light.insert(np.arange(0), deep.extract(np.arange(0)))
+    assert deep.bytes_per_slot > light.bytes_per_slot > 100

@@ -108,8 +108,8 @@ def test_missing_features_and_scores_of_the_warm_up_are_not_shown() -> None:
 def test_reset_begins_anew() -> None:
     watched = watch("a")
     show(watched, [0.0] * 10)
-    watched.reset(0)
-    watched.reset(5)
+    watched.forget(np.array([0]))
+    watched.forget(np.array([5]))
     assert show(watched, [100.0]) == []
 
 
@@ -118,7 +118,7 @@ def test_saved_state_gives_the_same_future() -> None:
     whole, first, second = watch("a"), watch("a"), watch("a")
     expected = show(whole, numbers)
     found = show(first, numbers[:40])
-    second.load(first.save())
+    second.insert(np.array([0]), first.extract(np.array([0])))
     show(first, [100.0])
     found += [(row + 40, each) for row, each in show(second, numbers[40:])]
     assert expected

@@ -11,11 +11,13 @@ import numpy as np
 import orjson
 import pytest
 
-from oddtide.domain.detection.ports import Detector, DetectorSpec, DetectorState, Rows, Scores
+from oddtide.domain.detection.ports import Detector, DetectorSpec, Rows, Scores
 from oddtide.domain.detection.registry import build_detector
 from oddtide.domain.errors import NotFoundError, StateMismatchError
 from oddtide.domain.events import Message
 from oddtide.domain.mlops.events import ModelPromoted, ModelRegistered
+from oddtide.domain.readings import IntArray
+from oddtide.domain.slots import SlotState
 from oddtide.streams.champions import Champions
 from oddtide.streams.codecs.decoded import Record
 from oddtide.streams.envelope import Envelope
@@ -38,6 +40,7 @@ class Level:
     """A trained detector in one line: the model is a number, the score is the distance from it."""
 
     warm_up = 0
+    bytes_per_slot = 0
 
     def __init__(self) -> None:
         self.level: float | None = None
@@ -48,9 +51,9 @@ class Level:
 
     def grow(self, slots: int) -> None: ...
     def learn(self, rows: Rows) -> None: ...
-    def forget(self, slot: int) -> None: ...
-    def load(self, state: DetectorState) -> None: ...
-    def save(self) -> DetectorState:
+    def forget(self, slots: IntArray) -> None: ...
+    def insert(self, slots: IntArray, state: SlotState) -> None: ...
+    def extract(self, slots: IntArray) -> SlotState:
         return {}
 
     def score(self, rows: Rows) -> Scores:

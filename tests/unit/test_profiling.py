@@ -82,11 +82,12 @@ def test_the_rank_error_keeps_its_bound(order: str, rows: int) -> None:
         "zoom": n * (-1) ** (n % 2), "heavy": np.exp(random.normal(size=rows) * 20),
     }[order]  # fmt: skip
     profiler = profiled(values)
-    state = profiler.save()
+    state = profiler.extract(np.array([0]))
+    sizes, items = np.asarray(state["sizes"]), np.asarray(state["items"])
     wanted = np.linspace(0.01, 0.99, 99)
-    found = quantiles(state["items"][0, 0], state["sizes"][0, 0], wanted)
+    found = quantiles(items[0, 0], sizes[0, 0], wanted)
     assert rank_error(values, found, wanted) <= RANK_ERROR
-    weights = state["sizes"][0, 0, :-1] << np.arange(state["sizes"].shape[2] - 1)
+    weights = sizes[0, 0, :-1] << np.arange(sizes.shape[2] - 1)
     assert weights.sum() == rows
 
 
@@ -94,7 +95,8 @@ def test_memory_is_bounded() -> None:
     profiler = Profiler(["v"])
     for _ in range(3):
         profiler.update(np.zeros(20_000, dtype=np.int64), np.random.default_rng(0).normal(size=(20_000, 1)))
-    assert sum(array.nbytes for array in profiler.save().values()) < 3_400
+    state = profiler.extract(np.array([0]))
+    assert sum(np.asarray(each).nbytes for each in state.values()) == profiler.bytes_per_slot < 3_400
 
 
 def test_the_slot_does_not_matter() -> None:
@@ -140,32 +142,34 @@ def test_merging_other_features_is_refused() -> None:
 
 def test_forget() -> None:
     profiler = profiled(np.arange(1_000.0), slot=1)
-    profiler.forget(1)
-    profiler.forget(99)
+    profiler.forget(np.array([1]))
     profiler.update(np.ones(3, dtype=np.int64), np.array([[1.0], [2.0], [3.0]]))
     assert profiler.profile(1) == profiled(np.array([1.0, 2.0, 3.0])).profile(0)
 
 
-def test_saved_state_gives_the_same_future_and_shares_nothing() -> None:
+def test_extracted_state_gives_the_same_future_and_shares_nothing() -> None:
     values = np.random.default_rng(4).normal(size=3_000)
     whole = profiled(values)
     half = profiled(values[:1_500])
-    state = half.save()
+    state = half.extract(np.array([0]))
     other = Profiler(["v"])
-    other.load(state)
+    other.grow(4)
+    other.insert(np.array([3]), state)
     half.update(np.zeros(1, dtype=np.int64), np.array([[1e9]]))
     for array in state.values():
-        array[:] = 0
-    other.update(np.zeros(1_500, dtype=np.int64), values[1_500:].reshape(-1, 1))
-    assert other.profile(0) == whole.profile(0)
+        np.asarray(array)[:] = 0
+    other.update(np.full(1_500, 3), values[1_500:].reshape(-1, 1))
+    assert other.profile(3) == whole.profile(0)
 
 
 @pytest.mark.parametrize("other", [Profiler(["a", "b"]), Profiler(["a"], quantiles=False)])
 def test_a_state_of_other_features_is_refused(other: Profiler) -> None:
-    with pytest.raises(StateMismatchError, match="does not fit"):
-        Profiler(["a"]).load(other.save())
-    with pytest.raises(StateMismatchError, match="does not fit"):
-        Profiler(["a"]).load({})
+    slot, profiler = np.array([0]), Profiler(["a"])
+    for each in (other, profiler):
+        each.grow(1)
+    for state in (other.extract(slot), {}):
+        with pytest.raises(StateMismatchError, match="profiles of a"):
+            profiler.insert(slot, state)
 
 
 def test_rows_that_do_not_fit_are_refused() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from typing import Any
 
 import numpy as np
 import pytest
@@ -113,9 +114,11 @@ def test_a_series_whose_model_fails_starts_anew(bad: float, monkeypatch: pytest.
 
 def test_models_that_do_not_fit_are_refused() -> None:
     detector = grown("LODA")
-    for models in (pickle.dumps("no list"), pickle.dumps([None] * 9), b"junk"):
+    slot = np.array([0])
+    wrong: list[Any] = [[pickle.dumps("no model")], [b"", b""], [b"junk"], b"junk"]
+    for models in wrong:
         with pytest.raises(StateMismatchError):
-            detector.load({**detector.save(), "models": models})
+            detector.insert(slot, {**detector.extract(slot), "models": models})
 
 
 def watched(numbers: FloatArray, policy: DriftPolicy | None = None) -> tuple[Monitor, list[int], list[int]]:

@@ -155,18 +155,19 @@ def test_an_earlier_rule_hides_the_ranges() -> None:
     assert [v.rule for v in checked.violations] == ["late"]
 
 
-def test_newest_forget_and_saved_state() -> None:
+def test_newest_forget_and_extracted_state() -> None:
     one = validator(Contract(order="skip"))
     assert one.newest(0) is None
     one.check(readings([NOW, NOW + 1]), np.array([0, 2]))
     assert (one.newest(0), one.newest(1), one.newest(2)) == (NOW, None, NOW + 1)
     other = validator(Contract(order="skip"))
-    state = one.save()
-    other.load(state)
-    state["newest"][:] = 0
-    assert other.newest(2) == NOW + 1
-    other.forget(2)
-    other.forget(99)
+    every = np.arange(3)
+    state = one.extract(every)
+    other.grow(3)
+    other.insert(every, state)
+    np.asarray(state["newest"])[:] = 0
+    assert (other.newest(0), other.newest(2)) == (NOW, NOW + 1)
+    other.forget(np.array([2]))
     assert (other.newest(2), one.newest(2)) == (None, NOW + 1)
     assert other.check(readings([NOW - 1] * 2), np.array([2, 0])).keep.tolist() == [True, False]
 

@@ -18,11 +18,12 @@ import numpy as np
 
 from oddtide.adapters.pyod.artifact import Artifact, decide, unpack
 from oddtide.adapters.pyod.catalogue import construct
-from oddtide.domain.detection.ports import DetectorSpec, DetectorState, Rows, Scores
+from oddtide.domain.detection.ports import DetectorSpec, Rows, Scores
 from oddtide.domain.detection.settings import version_of
 from oddtide.domain.detection.slots import check_rows
 from oddtide.domain.errors import StateMismatchError
-from oddtide.domain.readings import FloatArray
+from oddtide.domain.readings import FloatArray, IntArray
+from oddtide.domain.slots import SlotState
 
 __all__ = ["PyodDetector", "build"]
 
@@ -43,7 +44,7 @@ class PyodDetector:
         self._name, self._features = spec.kind.partition(":")[2], features
         self._base_version = version_of(spec.kind, _REVISION, spec.parameters, features)
         self._slots = 0
-        self._raw, self._model_version = b"", ""
+        self._model_version = ""
         self._artifact: Artifact | None = None
 
     @property
@@ -69,7 +70,7 @@ class PyodDetector:
                 f" {', '.join(self._features)}.",
                 remedy="Train one for this detector.",
             )
-        self._artifact, self._raw, self._model_version = found, artifact, version
+        self._artifact, self._model_version = found, version
 
     def grow(self, slots: int) -> None:
         """Make room for slots ``0 .. slots-1``; costs nothing."""
@@ -103,20 +104,25 @@ class PyodDetector:
         """The same as :meth:`score`."""
         return self.score(rows)
 
-    def forget(self, slot: int) -> None:
+    def forget(self, slots: IntArray) -> None:
         """Nothing: there is no state per series."""
 
-    def save(self) -> DetectorState:
-        """The artifact in force and its version, as bytes (empty while untrained)."""
-        return {"artifact": self._raw, "version": self._model_version.encode(), "slots": np.array(self._slots)}
+    @property
+    def bytes_per_slot(self) -> int:
+        """0: the model is everybody's."""
+        return 0
 
-    def load(self, state: DetectorState) -> None:
-        """Replace the state by a saved one. Unpickles, and raises as :meth:`adopt` does."""
-        if state["artifact"]:
-            self.adopt(state["artifact"], state["version"].decode())
-        else:
-            self._artifact, self._raw, self._model_version = None, b"", ""
-        self._slots = int(state["slots"])
+    def extract(self, slots: IntArray) -> SlotState:
+        """Nothing: there is no state per series, and the model in force follows from the controls."""
+        return {}
+
+    def insert(self, slots: IntArray, state: SlotState) -> None:
+        """Raises ``StateMismatchError`` for a state that is not empty."""
+        if state:
+            raise StateMismatchError(
+                f"A state of {', '.join(sorted(state))} was given; pyod:{self._name} has none per series.",
+                remedy="It was saved by another detector; start from an empty state.",
+            )
 
 
 def _finite(raw: FloatArray, lowest: float) -> FloatArray:

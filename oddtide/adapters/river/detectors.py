@@ -22,6 +22,7 @@ from __future__ import annotations
 import copy
 import math
 import pickle
+from functools import cached_property
 from importlib import metadata
 from typing import Any
 
@@ -29,11 +30,12 @@ import numpy as np
 
 from oddtide.adapters.river.models import Blueprint, blueprint
 from oddtide.domain.detection.calibration import Calibration
-from oddtide.domain.detection.ports import DetectorSpec, DetectorState, Rows, Scores
+from oddtide.domain.detection.ports import DetectorSpec, Rows, Scores
 from oddtide.domain.detection.settings import version_of
-from oddtide.domain.detection.slots import array_of, check_rows, enlarged
+from oddtide.domain.detection.slots import check_rows
 from oddtide.domain.errors import StateMismatchError
 from oddtide.domain.readings import FloatArray, IntArray
+from oddtide.domain.slots import SlotColumns, SlotState, bytes_of, pickled_size
 
 __all__ = ["RiverDetector", "build"]
 
@@ -57,9 +59,9 @@ class RiverDetector:
         self._version = version_of(f"river:{plan.name}", _REVISION, content, features)
         self._calibration = Calibration(plan.calibration)
         self._models: list[Any] = []
-        self._seen: IntArray = np.zeros(0, dtype=np.int64)
-        # Per slot and feature: count, mean, sum of squared distances (Welford), for the contributions.
-        self._moments: FloatArray = np.zeros((0, len(features), 3))
+        # Moments: per feature count, mean, sum of squared distances (Welford), for the contributions.
+        blanks = {"seen": np.zeros((), dtype=np.int64), "moments": np.zeros((len(features), 3))}
+        self._columns = SlotColumns(f"river:{plan.name}", blanks)
 
     @property
     def warm_up(self) -> int:
@@ -74,7 +76,7 @@ class RiverDetector:
     def grow(self, slots: int) -> None:
         """Make room for slots ``0 .. slots-1``; models are made when they are needed."""
         self._models.extend([None] * (slots - len(self._models)))
-        self._seen, self._moments = enlarged(self._seen, slots), enlarged(self._moments, slots)
+        self._columns.grow(slots)
         self._calibration.grow(slots)
 
     def score(self, rows: Rows) -> Scores:
@@ -89,32 +91,45 @@ class RiverDetector:
         """Row by row: score, then learn."""
         return self._run(rows, scoring=True, learning=True)
 
-    def forget(self, slot: int) -> None:
-        """Reset one slot."""
-        self._models[slot] = None
-        self._seen[slot] = 0
-        self._moments[slot] = 0.0
-        self._calibration.forget(slot)
+    def forget(self, slots: IntArray) -> None:
+        """Reset ``slots``."""
+        for slot in slots.tolist():
+            self._models[slot] = None
+        self._columns.forget(slots)
+        self._calibration.forget(slots)
 
-    def save(self) -> DetectorState:
-        """The models as one pickle, the rest as arrays."""
-        n = len(self._models)
-        own = {"models": pickle.dumps(self._models), "seen": self._seen[:n].copy(), "moments": self._moments[:n].copy()}
-        return {**own, **self._calibration.save()}
+    @cached_property
+    def bytes_per_slot(self) -> int:
+        """A guess: what a model takes that has learnt a few readings."""
+        return self._columns.bytes_per_slot + self._calibration.bytes_per_slot + pickled_size(self._plan.tried())
 
-    def load(self, state: DetectorState) -> None:
-        """Replace the state by a saved one. Unpickles: hand in only what was checked against its signature."""
-        seen, moments = array_of(state, "seen", self._seen), array_of(state, "moments", self._moments)
+    def extract(self, slots: IntArray) -> SlotState:
+        """Each slot's model as a pickle (no bytes where there is none yet), the rest as arrays."""
+        own = {**self._columns.extract(slots), **self._calibration.extract(slots)}
+        models = [self._models[slot] for slot in slots.tolist()]
+        return {**own, "models": [b"" if model is None else pickle.dumps(model, protocol=5) for model in models]}
+
+    def insert(self, slots: IntArray, state: SlotState) -> None:
+        """Replace the state of ``slots``. Unpickles, and raises ``StateMismatchError`` for what is none of its own."""
+        self._columns.check(slots, state)
+        models = [self._unpickled(raw) for raw in bytes_of("river", "models", len(slots), state)]
+        self._calibration.insert(slots, state)
+        self._columns.insert(slots, state)
+        for slot, model in zip(slots.tolist(), models, strict=True):
+            self._models[slot] = model
+
+    def _unpickled(self, raw: bytes) -> Any:
+        if not raw:
+            return None
         try:
-            models = pickle.loads(state["models"])
+            model = pickle.loads(raw)
         except Exception as error:  # a pickle may raise anything
-            problem = f"The saved river models cannot be read: {type(error).__name__}: {error}."
+            problem = f"The saved river model cannot be read: {type(error).__name__}: {error}."
             raise StateMismatchError(problem, remedy="Start from an empty state.") from None
-        if not isinstance(models, list) or len(models) != len(seen):
-            problem = f"The saved river models are {type(models).__name__}, not a list of {len(seen)}."
+        if type(model) is not self._plan.kind:
+            problem = f"The saved river model is a {type(model).__name__}, not a {self._plan.kind.__name__}."
             raise StateMismatchError(problem, remedy="Start from an empty state.")
-        self._calibration.load(state)
-        self._models, self._seen, self._moments = models, seen, moments
+        return model
 
     def _run(self, rows: Rows, *, scoring: bool, learning: bool) -> Scores:
         n, d = len(rows), len(self._features)
@@ -123,7 +138,7 @@ class RiverDetector:
         contributions, seen = np.zeros((n, d)), np.empty(n, dtype=np.int64)
         for i, slot in enumerate(rows.slots.tolist()):
             x = np.clip(rows.values[i], -_HUGE, _HUGE)
-            seen[i] = self._seen[slot]
+            seen[i] = self._columns["seen"][slot]
             raw = self._raw(slot, x, learning)
             if scoring and seen[i] >= self.warm_up and raw is not None and math.isfinite(raw):
                 score[i] = self._shown(raw)
@@ -148,7 +163,7 @@ class RiverDetector:
         where ``learning`` and river's scoring itself does."""
         features, target = self._given(x)
         model = self._models[slot]
-        if model is None or self._seen[slot] < self._plan.warm_up or not self._judgeable(features, target):
+        if model is None or self._columns["seen"][slot] < self._plan.warm_up or not self._judgeable(features, target):
             return None
         kept = {} if learning else {name: copy.deepcopy(getattr(model, name)) for name in self._plan.changed_by_scoring}
         try:
@@ -173,11 +188,11 @@ class RiverDetector:
 
     def _learn(self, slot: int, x: FloatArray, raw: float | None) -> None:
         if raw is not None and not math.isfinite(raw):
-            self.forget(slot)
+            self._start_anew(slot)
         elif raw is not None:
             self._grade(slot, raw, learn=True)
         features, target = self._given(x)
-        self._seen[slot] += 1
+        self._columns["seen"][slot] += 1
         if not self._judgeable(features, target):
             return
         self._count(slot, x)
@@ -189,11 +204,14 @@ class RiverDetector:
             else:
                 self._models[slot].learn_one(features, target)
         except Exception:  # likewise: its series starts anew, which its maturity shows
-            self.forget(slot)
+            self._start_anew(slot)
+
+    def _start_anew(self, slot: int) -> None:
+        self.forget(np.array([slot]))
 
     def _count(self, slot: int, x: FloatArray) -> None:
         known = ~np.isnan(x)
-        moments = self._moments[slot]
+        moments = self._columns["moments"][slot]
         moments[known, 0] += 1.0
         step = x[known] - moments[known, 1]
         moments[known, 1] += step / moments[known, 0]
@@ -204,7 +222,7 @@ class RiverDetector:
         known = ~np.isnan(x)
         if self._plan.target is not None:
             known = np.arange(len(x)) == self._plan.target
-        count, mean, squares = self._moments[slot].T
+        count, mean, squares = self._columns["moments"][slot].T
         deviation = np.sqrt(squares / np.maximum(count, 1.0))
         floor = np.maximum(1e-9 * np.abs(mean), 1e-300)
         distance = np.where(known, np.minimum(np.abs(x - mean) / np.maximum(deviation, floor), 1e9), 0.0)

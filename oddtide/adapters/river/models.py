@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from oddtide.domain.detection.ports import DetectorSpec
@@ -53,7 +54,7 @@ def available() -> tuple[str, ...]:
     return tuple(_classes())
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Blueprint:
     """How to make a river model and how to read it.
 
@@ -93,6 +94,21 @@ class Blueprint:
         if self.scaling == "standard":
             return compose.Pipeline(preprocessing.StandardScaler(), model)
         return model
+
+    def tried(self) -> Any:
+        """A model that has learnt two readings. Raises whatever river raises."""
+        model = self.make()
+        for value in (0.25, 0.75):
+            if self.target is None:
+                model.learn_one({"x": value})
+            else:
+                model.learn_one({}, value)
+        return model
+
+    @cached_property
+    def kind(self) -> type[Any]:
+        """The class of what :meth:`make` makes."""
+        return type(self.make())
 
 
 def blueprint(spec: DetectorSpec, features: tuple[str, ...]) -> Blueprint:
@@ -143,12 +159,7 @@ def _whole(spec: DetectorSpec, name: str, default: int, least: int) -> int:
 def _try(spec: DetectorSpec, plan: Blueprint) -> None:
     """Make one and have it learn: river checks little in its constructors."""
     try:
-        model = plan.make()
-        for value in (0.25, 0.75):
-            if plan.target is None:
-                model.learn_one({"x": value})
-            else:
-                model.learn_one({}, value)
+        plan.tried()
     except Exception as error:  # whatever river raises: the configuration is at fault
         problem = f"{spec.kind} refuses {dict(spec.parameters)!r}: {error}."
         remedy = f"See river.anomaly.{plan.name} for what its parameters take."

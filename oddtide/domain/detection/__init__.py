@@ -29,7 +29,7 @@ from __future__ import annotations
 from oddtide.domain.detection.combine import Combined, combine
 from oddtide.domain.detection.events import AnomalyDetected, FeatureVerdict, Verdict
 from oddtide.domain.detection.explain import reason
-from oddtide.domain.detection.ports import Adoptable, Detector, DetectorSpec, DetectorState, Rows, Scores
+from oddtide.domain.detection.ports import Adoptable, Detector, DetectorSpec, Rows, Scores
 from oddtide.domain.detection.registry import build_detector, known_detectors
 from oddtide.domain.detection.threshold import ThresholdRule
 
@@ -39,7 +39,6 @@ __all__ = [
     "Combined",
     "Detector",
     "DetectorSpec",
-    "DetectorState",
     "FeatureVerdict",
     "Rows",
     "Scores",

@@ -20,10 +20,9 @@ import math
 
 import numpy as np
 
-from oddtide.domain.detection.ports import DetectorState
 from oddtide.domain.detection.settings import check_range
-from oddtide.domain.detection.slots import array_of, enlarged
 from oddtide.domain.readings import FloatArray, IntArray
+from oddtide.domain.slots import SlotColumns, SlotState
 from oddtide.domain.statistics.kernels import kernel
 
 __all__ = ["Calibration", "tail_p_value", "tail_p_values"]
@@ -118,43 +117,39 @@ class Calibration:
     def __init__(self, window: int = 256, minimum: int = 50) -> None:
         check_range("calibration", window, 64, 1_000_000)
         self.window, self.minimum = window, min(minimum, window)
-        self._slots = 0
-        self._recent: FloatArray = np.zeros((0, window))
-        self._ordered: FloatArray = np.zeros((0, window))
-        self._counts: IntArray = np.zeros(0, dtype=np.int64)
+        blanks = {
+            "calibration_recent": np.zeros(window),
+            "calibration_ordered": np.zeros(window),
+            "calibration_counts": np.zeros((), dtype=np.int64),
+        }
+        self._columns = SlotColumns("calibration", blanks)
 
     def grow(self, slots: int) -> None:
         """Make room for slots ``0 .. slots-1``."""
-        self._slots = max(self._slots, slots)
-        self._recent = enlarged(self._recent, slots)
-        self._ordered = enlarged(self._ordered, slots)
-        self._counts = enlarged(self._counts, slots)
+        self._columns.grow(slots)
 
     def grade(self, slots: IntArray, scores: FloatArray, *, learn: bool) -> FloatArray:
         """(n,) p-values of (n,) scores in log order, each by those of its slot before it; NaN is no score (p 1).
         Where ``learn`` each is then learnt; otherwise nothing changes."""
         p_values = np.empty(len(scores))
-        _grade(self._recent, self._ordered, self._counts, slots, scores, self.minimum, learn, p_values)
+        recent, ordered = self._columns["calibration_recent"], self._columns["calibration_ordered"]
+        counts = self._columns["calibration_counts"]
+        _grade(recent, ordered, counts, slots, scores, self.minimum, learn, p_values)
         return p_values
 
-    def forget(self, slot: int) -> None:
-        """Reset one slot."""
-        self._recent[slot] = 0.0
-        self._ordered[slot] = 0.0
-        self._counts[slot] = 0
+    def forget(self, slots: IntArray) -> None:
+        """Reset ``slots``."""
+        self._columns.forget(slots)
 
-    def save(self) -> DetectorState:
-        """Copies of the state's arrays; their names begin with ``calibration_``."""
-        n = self._slots
-        return {
-            "calibration_recent": self._recent[:n].copy(),
-            "calibration_ordered": self._ordered[:n].copy(),
-            "calibration_counts": self._counts[:n].copy(),
-        }
+    @property
+    def bytes_per_slot(self) -> int:
+        """16 for each past score, and 8."""
+        return self._columns.bytes_per_slot
 
-    def load(self, state: DetectorState) -> None:
-        """Replace the state by a saved one."""
-        recent = array_of(state, "calibration_recent", self._recent)
-        ordered = array_of(state, "calibration_ordered", self._ordered)
-        counts = array_of(state, "calibration_counts", self._counts)
-        self._recent, self._ordered, self._counts, self._slots = recent, ordered, counts, len(counts)
+    def extract(self, slots: IntArray) -> SlotState:
+        """Copies of the rows of ``slots``; their names begin with ``calibration_``."""
+        return self._columns.extract(slots)
+
+    def insert(self, slots: IntArray, state: SlotState) -> None:
+        """Replace the rows of ``slots``. Raises ``StateMismatchError`` for a state of another window."""
+        self._columns.insert(slots, state)

@@ -28,10 +28,11 @@ import numpy as np
 
 from oddtide.domain.detection.calibration import Calibration
 from oddtide.domain.detection.half_space_forest import plant, run_forest
-from oddtide.domain.detection.ports import DetectorSpec, DetectorState, Rows, Scores
+from oddtide.domain.detection.ports import DetectorSpec, Rows, Scores
 from oddtide.domain.detection.settings import check_range, read_settings, version_of
-from oddtide.domain.detection.slots import array_of, check_rows, columns, enlarged
+from oddtide.domain.detection.slots import check_rows, columns
 from oddtide.domain.readings import FloatArray, IntArray
+from oddtide.domain.slots import SlotColumns, SlotState
 
 __all__ = ["HalfSpaceTrees", "HalfSpaceTreesSettings"]
 
@@ -71,11 +72,13 @@ class HalfSpaceTrees:
         self._trees = (on, at, chosen.height, chosen.window, chosen.margin)
         self._calibration = Calibration(chosen.calibration)
         d, kept = len(features), chosen.window if chosen.learn_range else 0
-        self._slots = 0
-        self._masses = np.zeros((0, 2, chosen.trees, 2 ** (chosen.height + 1) - 1), dtype=np.int16)
-        self._limits: FloatArray = np.zeros((0, 2, d))
-        self._first: FloatArray = np.zeros((0, kept, d))
-        self._counts: IntArray = np.zeros((0, 2), dtype=np.int64)
+        blanks = {
+            "masses": np.zeros((2, chosen.trees, 2 ** (chosen.height + 1) - 1), dtype=np.int16),
+            "limits": np.array([np.zeros(d), np.ones(d)]),
+            "first": np.zeros((kept, d)),
+            "counts": np.zeros(2, dtype=np.int64),
+        }
+        self._columns = SlotColumns("half_space_trees", blanks)
 
     @classmethod
     def from_spec(cls, spec: DetectorSpec, features: tuple[str, ...]) -> HalfSpaceTrees:
@@ -94,11 +97,7 @@ class HalfSpaceTrees:
 
     def grow(self, slots: int) -> None:
         """Make room for slots ``0 .. slots-1``."""
-        before = len(self._limits)
-        self._slots = max(self._slots, slots)
-        self._masses, self._first = enlarged(self._masses, slots), enlarged(self._first, slots)
-        self._limits, self._counts = enlarged(self._limits, slots), enlarged(self._counts, slots)
-        self._limits[before:, 1] = 1.0
+        self._columns.grow(slots)
         self._calibration.grow(slots)
 
     def score(self, rows: Rows) -> Scores:
@@ -113,32 +112,33 @@ class HalfSpaceTrees:
         """Row by row: score, then learn."""
         return self._run(rows, learn=True)
 
-    def forget(self, slot: int) -> None:
-        """Reset one slot."""
-        self._masses[slot], self._first[slot], self._counts[slot] = 0, 0.0, 0
-        self._limits[slot] = [[0.0], [1.0]]
-        self._calibration.forget(slot)
+    def forget(self, slots: IntArray) -> None:
+        """Reset ``slots``."""
+        self._columns.forget(slots)
+        self._calibration.forget(slots)
 
-    def save(self) -> DetectorState:
-        """Copies of the state's arrays."""
-        n = self._slots
-        arrays = {"masses": self._masses, "limits": self._limits, "first": self._first, "counts": self._counts}
-        return {**{name: array[:n].copy() for name, array in arrays.items()}, **self._calibration.save()}
+    @property
+    def bytes_per_slot(self) -> int:
+        """What the module says, for these parameters."""
+        return self._columns.bytes_per_slot + self._calibration.bytes_per_slot
 
-    def load(self, state: DetectorState) -> None:
-        """Replace the state by a saved one. Raises ``StateMismatchError`` for one of other features or parameters."""
-        masses, limits = array_of(state, "masses", self._masses), array_of(state, "limits", self._limits)
-        first, counts = array_of(state, "first", self._first), array_of(state, "counts", self._counts)
-        self._calibration.load(state)
-        self._masses, self._limits, self._first, self._counts = masses, limits, first, counts
-        self._slots = len(counts)
+    def extract(self, slots: IntArray) -> SlotState:
+        """Copies of the rows of ``slots``."""
+        return {**self._columns.extract(slots), **self._calibration.extract(slots)}
+
+    def insert(self, slots: IntArray, state: SlotState) -> None:
+        """Replace the rows of ``slots``. Raises ``StateMismatchError`` for a state of other features or parameters."""
+        self._columns.check(slots, state)
+        self._calibration.insert(slots, state)
+        self._columns.insert(slots, state)
 
     def _run(self, rows: Rows, *, learn: bool) -> Scores:
         n, d = len(rows), len(self._features)
-        check_rows(rows, self._slots, d)
+        check_rows(rows, len(self._columns), d)
         slots, values = columns(rows)
         mass, against, seen = np.empty(n), np.zeros((n, d)), np.empty(n, dtype=np.int64)
-        state = (self._masses, self._limits, self._first, self._counts)
+        own = self._columns
+        state = own["masses"], own["limits"], own["first"], own["counts"]
         run_forest(self._trees, *state, slots, values, learn, mass, against, seen)
         p_value = self._calibration.grade(slots, -np.log(mass), learn=learn)
         valid = (seen >= self.warm_up) & ~np.isnan(mass)

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from oddtide.domain.readings import FloatArray, IntArray
+from oddtide.domain.slots import SlotState
 
-__all__ = ["Adoptable", "Detector", "DetectorSpec", "DetectorState", "Rows", "Scores"]
-
-#: What a detector saves: arrays and bytes by name; loading it gives the same future.
-DetectorState: TypeAlias = dict[str, Any]
+__all__ = ["Adoptable", "Detector", "DetectorSpec", "Rows", "Scores"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,16 +98,26 @@ class Detector(Protocol):
         however the rows are cut into batches."""
         ...
 
-    def forget(self, slot: int) -> None:
-        """Reset one slot to that of a series never seen (drift adaptation, series put to sleep)."""
+    def forget(self, slots: IntArray) -> None:
+        """Reset ``slots`` to those of series never seen (drift adaptation, series put to sleep)."""
         ...
 
-    def save(self) -> DetectorState:
-        """A copy of the state that shares no memory with the detector."""
+    @property
+    def bytes_per_slot(self) -> int:
+        """Memory that the state of one slot takes; a guess where it is objects."""
         ...
 
-    def load(self, state: DetectorState) -> None:
-        """Replace the state by a saved one."""
+    def extract(self, slots: IntArray) -> SlotState:
+        """A copy of the state of ``slots``, in their order: what is inserted into any detector of the same spec, in
+        any slots, gives the same future to the bit. State that isn't per slot (an adopted model) is not in it."""
+        ...
+
+    def insert(self, slots: IntArray, state: SlotState) -> None:
+        """Replace the state of ``slots`` (for which there is room, each at most once) by an extracted one.
+
+        Raises ``StateMismatchError`` for one that does not fit; nothing has changed then. Bytes in it may be pickles:
+        hand in only what this program extracted, or what was checked against its signature.
+        """
         ...
 
 

@@ -1,19 +1,14 @@
-"""What detectors with a row of state per slot share: checking rows, growing arrays."""
+"""What detectors with a row of state per slot share: checking the rows that they are given."""
 
 from __future__ import annotations
 
-from typing import TypeVar
-
 import numpy as np
-from numpy.typing import NDArray
 
-from oddtide.domain.detection.ports import DetectorState, Rows
-from oddtide.domain.errors import StateMismatchError, UsageError
+from oddtide.domain.detection.ports import Rows
+from oddtide.domain.errors import UsageError
 from oddtide.domain.readings import FloatArray, IntArray
 
-__all__ = ["array_of", "check_rows", "columns", "enlarged"]
-
-_Scalar = TypeVar("_Scalar", bound=np.generic)
+__all__ = ["check_rows", "columns"]
 
 
 def check_rows(rows: Rows, slots: int, features: int) -> None:
@@ -31,28 +26,6 @@ def check_rows(rows: Rows, slots: int, features: int) -> None:
             f"Slots {rows.slots.min()} .. {rows.slots.max()} were given, there is room for {slots}.",
             remedy="Call grow() first.",
         )
-
-
-def enlarged(array: NDArray[_Scalar], slots: int) -> NDArray[_Scalar]:
-    """``array`` with room for at least ``slots`` along its first axis, the new part zero. At least doubles, so that
-    growing one at a time stays linear."""
-    if slots <= len(array):
-        return array
-    wider = np.zeros((max(slots, 2 * len(array)), *array.shape[1:]), dtype=array.dtype)
-    wider[: len(array)] = array
-    return wider
-
-
-def array_of(state: DetectorState, name: str, like: NDArray[_Scalar]) -> NDArray[_Scalar]:
-    """A copy of ``state[name]``, which must have the type of ``like`` and its shape but for the number of slots."""
-    found = state.get(name)
-    if not isinstance(found, np.ndarray) or found.dtype != like.dtype or found.shape[1:] != like.shape[1:]:
-        what = f"{found.dtype}{found.shape}" if isinstance(found, np.ndarray) else type(found).__name__
-        raise StateMismatchError(
-            f"Saved state {name!r} is {what}, not {like.dtype} of (slots, *{like.shape[1:]}).",
-            remedy="It was saved by a detector with other features or parameters; start from an empty state.",
-        )
-    return np.array(found, dtype=like.dtype, order="C")
 
 
 def columns(rows: Rows) -> tuple[IntArray, FloatArray]:

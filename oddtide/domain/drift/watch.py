@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 import pickle
 from collections.abc import Sequence
+from functools import cached_property
 
 from oddtide.domain.drift.policy import DriftPolicy
 from oddtide.domain.drift.ports import Monitor, MonitorFactory
-from oddtide.domain.readings import FloatArray
+from oddtide.domain.errors import StateMismatchError
+from oddtide.domain.readings import FloatArray, IntArray
+from oddtide.domain.slots import SlotState, bytes_of, pickled_size
 
 __all__ = ["DriftWatch", "Finding"]
 
@@ -41,17 +44,44 @@ class DriftWatch:
                 findings += self._show(monitors, place, float(number))
         return findings
 
-    def reset(self, slot: int) -> None:
-        """Forget one slot: its monitors begin anew (after an adaptation, or when its series is put to sleep)."""
-        self._monitors.pop(slot, None)
+    def forget(self, slots: IntArray) -> None:
+        """Reset ``slots`` to those of series never seen."""
+        for slot in slots.tolist():
+            self._monitors.pop(slot, None)
 
-    def save(self) -> bytes:
-        """The state of all monitors. It is a pickle: whoever stores it signs it, and loads only what he signed."""
-        return pickle.dumps(self._monitors, protocol=5)
+    @cached_property
+    def bytes_per_slot(self) -> int:
+        """A guess: what monitors take that have seen a few hundred numbers."""
+        monitor = self._factory()
+        for number in range(256):
+            monitor.update(float(number % 7))
+        return len(self._watched) * pickled_size(monitor)
 
-    def load(self, state: bytes) -> None:
-        """Replace the state by a saved one of the same features. Unpickles: the caller has checked its signature."""
-        self._monitors = pickle.loads(state)  # signed by the caller, as DriftWatch.save asks
+    def extract(self, slots: IntArray) -> SlotState:
+        """The monitors of each of ``slots`` as a pickle; no bytes where there are none yet."""
+        found = [self._monitors.get(slot) for slot in slots.tolist()]
+        return {"monitors": [b"" if each is None else pickle.dumps(each, protocol=5) for each in found]}
+
+    def insert(self, slots: IntArray, state: SlotState) -> None:
+        """Replace the monitors of ``slots``. Unpickles: hand in only what this program extracted, or what was checked
+        against its signature. Raises ``StateMismatchError`` for what is none of its own; nothing has changed then."""
+        raws = bytes_of("drift", "monitors", len(slots), state)
+        found = {slot: self._unpickled(raw) for slot, raw in zip(slots.tolist(), raws, strict=True) if raw}
+        self.forget(slots)
+        self._monitors.update(found)
+
+    def _unpickled(self, raw: bytes) -> list[Monitor | None]:
+        try:
+            monitors = pickle.loads(raw)  # the caller vouches for it
+        except Exception as error:  # a pickle may raise anything
+            monitors = error
+        wide = len(self._watched)
+        if isinstance(monitors, list) and len(monitors) == wide and all(_is_monitor(each) for each in monitors):
+            return monitors
+        raise StateMismatchError(
+            f"The saved drift monitors are not a list of {wide} but {monitors!r:.200}.",
+            remedy="They were saved with other features; start from an empty state.",
+        )
 
     def _show(self, monitors: list[Monitor | None], place: int, number: float) -> list[Finding]:
         monitor = monitors[place]
@@ -66,6 +96,10 @@ class DriftWatch:
         if monitor.warning_detected:
             return [(self._watched[place], "warning", before, _finite(monitor.estimate))]
         return []
+
+
+def _is_monitor(thing: object) -> bool:
+    return thing is None or isinstance(thing, Monitor)
 
 
 def _finite(number: float) -> float | None:

@@ -16,6 +16,6 @@ A profile depends only on its series' readings and their order, never on batches
 from __future__ import annotations
 
 from oddtide.domain.profiling.events import FeatureProfile, ProfileUpdated
-from oddtide.domain.profiling.profile import QUANTILES, Profiler, ProfilerState
+from oddtide.domain.profiling.profile import QUANTILES, Profiler
 
-__all__ = ["QUANTILES", "FeatureProfile", "ProfileUpdated", "Profiler", "ProfilerState"]
+__all__ = ["QUANTILES", "FeatureProfile", "ProfileUpdated", "Profiler"]

@@ -15,8 +15,12 @@ MINIMUM, MAXIMUM, MEAN, SQUARES = 0, 1, 2, 3
 
 
 @kernel
-def fold_moments(slots: IntArray, values: FloatArray, counts: IntArray, moments: FloatArray) -> None:
-    """Row by row into ``counts`` (slots, d, 2) and ``moments`` (slots, d, 4); Welford's update (Technometrics 1962)."""
+def fold_moments(slots: IntArray, values: FloatArray, counts: IntArray, moments: FloatArray, every: int) -> int:
+    """Row by row into ``counts`` (slots, d, 2) and ``moments`` (slots, d, 4); Welford's update (Technometrics 1962).
+
+    Ends after the first row that brings its slot's readings to a multiple of ``every`` (0: with the last). Returns how
+    many rows were taken.
+    """
     for row in range(len(slots)):
         slot = slots[row]
         for place in range(values.shape[1]):
@@ -35,3 +39,6 @@ def fold_moments(slots: IntArray, values: FloatArray, counts: IntArray, moments:
             mean = float(cell[2]) + away / int(counts[slot, place, 0])
             cell[2] = mean
             cell[3] = float(cell[3]) + away * (value - mean)
+        if every > 0 and (counts[slot, 0, 0] + counts[slot, 0, 1]) % every == 0:
+            return row + 1
+    return len(slots)

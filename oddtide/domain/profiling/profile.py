@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any, TypeAlias
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from oddtide.domain.errors import StateMismatchError, UsageError
+from oddtide.domain.errors import UsageError
 from oddtide.domain.profiling.events import FeatureProfile
 from oddtide.domain.readings import FloatArray, IntArray
+from oddtide.domain.slots import SlotColumns, SlotState
 
-__all__ = ["QUANTILES", "Profiler", "ProfilerState"]
-
-#: What a profiler saves: arrays by name.
-ProfilerState: TypeAlias = dict[str, Any]
+__all__ = ["QUANTILES", "Profiler"]
 
 #: The probabilities whose quantiles a profile shows.
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
@@ -38,15 +36,24 @@ class Profiler:
         self._moments_of, self._sketch = moments, sketch
         self._sketched = quantiles
         wide = len(self._features)
-        self._readings = np.zeros(0, dtype=np.int64)
-        self._counts = np.zeros((0, wide, 2), dtype=np.int64)
-        self._moments = np.zeros((0, wide, 4), dtype=np.float64)
-        self._items = np.zeros((0, wide, sketch.ITEMS if quantiles else 0), dtype=np.float64)
-        self._sizes = np.zeros((0, wide, sketch.LEVELS + 1 if quantiles else 0), dtype=np.int64)
-        self._compactions = np.zeros((0, wide if quantiles else 0), dtype=np.int64)
+        blanks: dict[str, NDArray[Any]] = {
+            "counts": np.zeros((wide, 2), dtype=np.int64),
+            "moments": np.zeros((wide, 4)),
+        }
+        if quantiles:
+            blanks["items"] = np.zeros((wide, sketch.ITEMS))
+            blanks["sizes"] = np.zeros((wide, sketch.LEVELS + 1), dtype=np.int64)
+            blanks["compactions"] = np.zeros(wide, dtype=np.int64)
+        self._columns = SlotColumns(f"profiles of {', '.join(self._features)}", blanks)
 
     def update(self, slots: IntArray, values: FloatArray) -> None:
         """Take rows in log order: ``slots`` (n,), ``values`` (n, d) with NaN for a missing feature."""
+        for _ in self.stepwise(slots, values, every=0):
+            pass
+
+    def stepwise(self, slots: IntArray, values: FloatArray, *, every: int) -> Iterator[int]:
+        """The same, pausing right after each row that brings its slot's readings to a multiple of ``every`` (0: never)
+        to yield that row. The rows after it are not taken before the iteration goes on."""
         if values.shape != (len(slots), len(self._features)):
             raise UsageError(
                 f"The values have shape {values.shape}, not ({len(slots)}, {len(self._features)}).",
@@ -56,23 +63,31 @@ class Profiler:
             return
         if int(slots.min()) < 0:
             raise UsageError(f"Slot {slots.min()} is negative.", remedy="Number the slots from 0.")
-        self._grow(int(slots.max()) + 1)
+        self.grow(int(slots.max()) + 1)
         slots = np.ascontiguousarray(slots, dtype=np.int64)
         values = np.ascontiguousarray(values, dtype=np.float64)
-        self._readings += np.bincount(slots, minlength=len(self._readings))
-        self._moments_of.fold_moments(slots, values, self._counts, self._moments)
+        done = 0
+        while done < len(slots):
+            done += self._take(slots[done:], values[done:], every)
+            if every and self.readings(int(slots[done - 1])) % every == 0:
+                yield done - 1
+
+    def _take(self, slots: IntArray, values: FloatArray, every: int) -> int:
+        """Take rows up to the first that is due; returns how many."""
+        columns = self._columns
+        taken = self._moments_of.fold_moments(slots, values, columns["counts"], columns["moments"], every)
         if self._sketched:
-            self._sketch.fold_sketch(
-                slots, values, self._items, self._sizes, self._compactions, self._sketch.CAPACITIES
-            )
+            cells = columns["items"], columns["sizes"], columns["compactions"]
+            self._sketch.fold_sketch(slots[:taken], values[:taken], *cells, self._sketch.CAPACITIES)
+        return int(taken)
 
     def readings(self, slot: int) -> int:
-        """How many readings the slot has had."""
-        return int(self._readings[slot]) if 0 <= slot < len(self._readings) else 0
+        """How many readings the slot has had: those with its first feature, and those without."""
+        return int(self._columns["counts"][slot, 0].sum()) if 0 <= slot < len(self._columns) else 0
 
     def profile(self, slot: int) -> dict[str, FeatureProfile]:
         """The slot's profile by feature; counts of 0 and None for one never seen."""
-        if not 0 <= slot < len(self._readings):
+        if not 0 <= slot < len(self._columns):
             return {name: _empty() for name in self._features}
         return {name: self._cell(slot, place) for place, name in enumerate(self._features)}
 
@@ -84,64 +99,46 @@ class Profiler:
                 f"Profiles of {', '.join(other._features)} cannot be merged into those of {', '.join(self._features)}.",
                 remedy="Merge profiles of the same features, both with or both without quantiles.",
             )
-        if other_slot >= len(other._readings):
+        if other_slot >= len(other._columns):
             return
-        self._grow(slot + 1)
-        self._readings[slot] += other._readings[other_slot]
+        self.grow(slot + 1)
+        mine, theirs = self._columns, other._columns
         for place in range(len(self._features)):
-            self._merge_moments(slot, place, other._counts[other_slot, place], other._moments[other_slot, place])
+            self._merge_moments(slot, place, theirs["counts"][other_slot, place], theirs["moments"][other_slot, place])
             if self._sketched:
-                self._compactions[slot, place] = self._sketch.merge_cells(
-                    self._items[slot, place],
-                    self._sizes[slot, place],
-                    int(self._compactions[slot, place]),
-                    other._items[other_slot, place].copy(),
-                    other._sizes[other_slot, place].copy(),
+                mine["compactions"][slot, place] = self._sketch.merge_cells(
+                    mine["items"][slot, place],
+                    mine["sizes"][slot, place],
+                    int(mine["compactions"][slot, place]),
+                    theirs["items"][other_slot, place].copy(),
+                    theirs["sizes"][other_slot, place].copy(),
                     self._sketch.CAPACITIES,
                 )
 
-    def forget(self, slot: int) -> None:
-        """Reset one slot to that of a series never seen."""
-        if slot < len(self._readings):
-            for array in self._arrays().values():
-                array[slot] = 0
+    def grow(self, slots: int) -> None:
+        """Make room for slots ``0 .. slots-1``; :meth:`update` does so by itself."""
+        self._columns.grow(slots)
 
-    def save(self) -> ProfilerState:
-        """A copy of the state that shares no memory with the profiler."""
-        return {name: array.copy() for name, array in self._arrays().items()}
+    def forget(self, slots: IntArray) -> None:
+        """Reset ``slots`` to those of series never seen."""
+        self._columns.forget(slots)
 
-    def load(self, state: ProfilerState) -> None:
-        """Replace the state by a saved one. Raises ``StateMismatchError`` for one of other features."""
-        for name, mine in self._arrays().items():
-            found = state.get(name)
-            if not isinstance(found, np.ndarray) or (found.dtype, found.shape[1:]) != (mine.dtype, mine.shape[1:]):
-                raise StateMismatchError(
-                    f"The saved profile's {name!r} does not fit the features {', '.join(self._features)}.",
-                    remedy="It was saved with other features or without quantiles; start from an empty state.",
-                )
-            setattr(self, f"_{name}", found.copy())
+    @property
+    def bytes_per_slot(self) -> int:
+        """What the class says, for these features."""
+        return self._columns.bytes_per_slot
 
-    def _arrays(self) -> dict[str, NDArray[Any]]:
-        return {
-            "readings": self._readings,
-            "counts": self._counts,
-            "moments": self._moments,
-            "items": self._items,
-            "sizes": self._sizes,
-            "compactions": self._compactions,
-        }
+    def extract(self, slots: IntArray) -> SlotState:
+        """Copies of the state of ``slots``."""
+        return self._columns.extract(slots)
 
-    def _grow(self, slots: int) -> None:
-        have = len(self._readings)
-        if slots <= have:
-            return
-        for name, array in self._arrays().items():
-            grown = np.zeros((max(slots, 2 * have), *array.shape[1:]), dtype=array.dtype)
-            grown[:have] = array
-            setattr(self, f"_{name}", grown)
+    def insert(self, slots: IntArray, state: SlotState) -> None:
+        """Replace the state of ``slots``, for which there is room. Raises ``StateMismatchError`` for one of other
+        features, or of profiles without quantiles."""
+        self._columns.insert(slots, state)
 
     def _merge_moments(self, slot: int, place: int, counts: IntArray, moments: FloatArray) -> None:
-        mine, own = self._counts[slot, place], self._moments[slot, place]
+        mine, own = self._columns["counts"][slot, place], self._columns["moments"][slot, place]
         n, m = int(mine[0]), int(counts[0])
         mine += counts
         if m == 0:
@@ -157,10 +154,10 @@ class Profiler:
         own[:] = min(low, low2), max(high, high2), mean + away * share, squares + squares2 + away * away * n * share
 
     def _cell(self, slot: int, place: int) -> FeatureProfile:
-        count, missing = (int(number) for number in self._counts[slot, place])
+        count, missing = (int(number) for number in self._columns["counts"][slot, place])
         if count == 0:
             return FeatureProfile(count=0, missing=missing, minimum=None, maximum=None, mean=None, variance=None)
-        low, high, mean, squares = (float(number) for number in self._moments[slot, place])
+        low, high, mean, squares = (float(number) for number in self._columns["moments"][slot, place])
         return FeatureProfile(
             count=count,
             missing=missing,
@@ -174,7 +171,8 @@ class Profiler:
     def _quantiles(self, slot: int, place: int) -> dict[str, float]:
         if not self._sketched:
             return {}
-        found = self._sketch.quantiles(self._items[slot, place], self._sizes[slot, place], np.array(QUANTILES))
+        items, sizes = self._columns["items"], self._columns["sizes"]
+        found = self._sketch.quantiles(items[slot, place], sizes[slot, place], np.array(QUANTILES))
         return {str(q): float(value) for q, value in zip(QUANTILES, found, strict=True)}
 
 

@@ -29,7 +29,7 @@ from __future__ import annotations
 from oddtide.domain.quality.contract import Action, Contract, FeatureRule, OrderPolicy
 from oddtide.domain.quality.events import ContractViolated, ReadingRejected, RejectedRow
 from oddtide.domain.quality.reasons import Reason
-from oddtide.domain.quality.validation import Checked, Validator, ValidatorState
+from oddtide.domain.quality.validation import Checked, Validator
 
 __all__ = [
     "Action",
@@ -42,5 +42,4 @@ __all__ = [
     "Reason",
     "RejectedRow",
     "Validator",
-    "ValidatorState",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +13,11 @@ from oddtide.domain.quality.events import ContractViolated
 from oddtide.domain.quality.ids import violation_id
 from oddtide.domain.quality.reasons import Reason
 from oddtide.domain.readings import IntArray, Readings, rfc3339
+from oddtide.domain.slots import SlotColumns, SlotState
 
-__all__ = ["Checked", "Validator", "ValidatorState"]
+__all__ = ["Checked", "Validator"]
 
 BoolArray: TypeAlias = NDArray[np.bool_]
-#: What a validator saves: arrays by name.
-ValidatorState: TypeAlias = dict[str, Any]
 
 _SEVERITY: dict[str, int] = {"report": 0, "skip": 1, "reject": 2}
 _INT64 = np.iinfo(np.int64)
@@ -71,11 +70,11 @@ class Validator:
         self._kernels = kernels
         self._age = _nanoseconds(contract.max_age_s)
         self._ahead = _nanoseconds(contract.max_ahead_s)
-        self._newest = np.zeros(0, dtype=np.int64)
+        self._columns = SlotColumns("the validator", {"newest": np.array(kernels.NEVER)})
 
     def check(self, readings: Readings, slots: IntArray) -> Checked:
         """Check ``readings``; ``slots`` (n,) stand for their series."""
-        self._grow(int(slots.max()) + 1 if len(slots) else 0)
+        self.grow(int(slots.max()) + 1 if len(slots) else 0)
         old, new = self._insane(readings)
         sane = ~(old | new)
         breaches: list[_Breach] = []
@@ -88,7 +87,7 @@ class Validator:
             ~barred,
             contract.order == "accept",
             contract.duplicates == "accept",
-            self._newest,
+            self._columns["newest"],
         )
         if sane.all() and not breaches and not codes.any():
             return Checked(keep=np.ones(len(readings), dtype=np.bool_))
@@ -96,29 +95,31 @@ class Validator:
 
     def newest(self, slot: int) -> int | None:
         """The newest time kept of a slot, nanoseconds; None before the first."""
-        if slot >= len(self._newest) or self._newest[slot] == self._kernels.NEVER:
+        newest = self._columns["newest"]
+        if slot >= len(newest) or newest[slot] == self._kernels.NEVER:
             return None
-        return int(self._newest[slot])
+        return int(newest[slot])
 
-    def forget(self, slot: int) -> None:
-        """Reset one slot to that of a series never seen."""
-        if slot < len(self._newest):
-            self._newest[slot] = self._kernels.NEVER
+    def grow(self, slots: int) -> None:
+        """Make room for slots ``0 .. slots-1``; :meth:`check` does so by itself."""
+        self._columns.grow(slots)
 
-    def save(self) -> ValidatorState:
-        """A copy of the state that shares no memory with the validator."""
-        return {"newest": self._newest.copy()}
+    def forget(self, slots: IntArray) -> None:
+        """Reset ``slots`` to those of series never seen."""
+        self._columns.forget(slots)
 
-    def load(self, state: ValidatorState) -> None:
-        """Replace the state by a saved one."""
-        self._newest = np.array(state["newest"], dtype=np.int64)
+    @property
+    def bytes_per_slot(self) -> int:
+        """8: the newest time."""
+        return self._columns.bytes_per_slot
 
-    def _grow(self, slots: int) -> None:
-        have = len(self._newest)
-        if slots > have:
-            grown = np.full(max(slots, 2 * have), self._kernels.NEVER, dtype=np.int64)
-            grown[:have] = self._newest
-            self._newest = grown
+    def extract(self, slots: IntArray) -> SlotState:
+        """Copies of the state of ``slots``."""
+        return self._columns.extract(slots)
+
+    def insert(self, slots: IntArray, state: SlotState) -> None:
+        """Replace the state of ``slots``, for which there is room. Raises ``StateMismatchError``."""
+        self._columns.insert(slots, state)
 
     def _insane(self, readings: Readings) -> tuple[BoolArray, BoolArray]:
         """Which times are too old and which too new; computed so that nothing overflows."""

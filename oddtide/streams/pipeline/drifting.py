@@ -11,6 +11,7 @@ from oddtide.domain.detection.ports import Detector, Rows, Scores
 from oddtide.domain.drift.events import DetectorAdapted, DriftDetected, DriftWarned
 from oddtide.domain.drift.watch import DriftWatch, Finding
 from oddtide.domain.readings import IntArray, Readings, rfc3339
+from oddtide.domain.slots import SlotColumns, SlotState
 from oddtide.streams.envelope import derive_id
 from oddtide.streams.pipeline.outcome import Published
 from oddtide.streams.pipeline.plan import StreamPlan
@@ -27,7 +28,7 @@ class DriftStage:
     def __init__(self, plan: StreamPlan, toolkit: Toolkit, partition: int) -> None:
         self._plan = plan
         self._partition = partition
-        self._counts: dict[int, int] = {}
+        self._columns = SlotColumns("the drift stage", {"readings": np.zeros((), dtype=np.int64)})
         self._watch = DriftWatch(plan.drift, toolkit.monitors(plan.drift), plan.contract.names)
 
     def watch(
@@ -37,11 +38,13 @@ class DriftStage:
         ``scored`` is mended in place where a reset changed what comes after it."""
         events: list[Published] = []
         scores = self._watched_scores(detectors, scored)
+        self.grow(int(rows.slots.max()) + 1 if len(rows) else 0)
+        counts = self._columns["readings"]
         for row in range(len(rows)):
             slot = int(rows.slots[row])
-            self._counts[slot] = self._counts.get(slot, 0) + 1
+            counts[slot] += 1
             findings = self._watch.update(slot, readings.values[row].tolist(), scores[row])
-            signs = [self._sign(readings, row, self._counts[slot] - 1, finding) for finding in findings]
+            signs = [self._sign(readings, row, int(counts[slot]) - 1, finding) for finding in findings]
             events += signs
             drifts = [sign.id for sign in signs if isinstance(sign.event, DriftDetected)]
             if drifts and self._plan.drift.adaptation != "none":
@@ -50,6 +53,30 @@ class DriftStage:
                     self._reset(row, rows, detectors, scored)
                     scores = self._watched_scores(detectors, scored)
         return events
+
+    def grow(self, slots: int) -> None:
+        """Make room for slots ``0 .. slots-1``; :meth:`watch` does so by itself."""
+        self._columns.grow(slots)
+
+    def forget(self, slots: IntArray) -> None:
+        """Reset ``slots`` to those of series never seen."""
+        self._columns.forget(slots)
+        self._watch.forget(slots)
+
+    @property
+    def bytes_per_slot(self) -> int:
+        """Mostly the monitors': a guess."""
+        return self._columns.bytes_per_slot + self._watch.bytes_per_slot
+
+    def extract(self, slots: IntArray) -> SlotState:
+        """Copies of the state of ``slots``."""
+        return {**self._columns.extract(slots), **self._watch.extract(slots)}
+
+    def insert(self, slots: IntArray, state: SlotState) -> None:
+        """Replace the state of ``slots``, for which there is room. Raises ``StateMismatchError``; unpickles."""
+        self._columns.check(slots, state)
+        self._watch.insert(slots, state)
+        self._columns.insert(slots, state)
 
     @staticmethod
     def _watched_scores(detectors: Sequence[Detector], scored: list[Scores]) -> list[float]:
@@ -62,7 +89,7 @@ class DriftStage:
         later = row + 1 + np.flatnonzero(rows.slots[row + 1 :] == slot)
         again = Rows(rows.slots[later], rows.times[later], rows.values[later])
         for position, detector in enumerate(detectors):
-            detector.forget(slot)
+            detector.forget(rows.slots[row : row + 1])
             scored[position] = _overwritten(scored[position], later, detector.advance(again))
 
     def _sign(self, readings: Readings, row: int, count: int, finding: Finding) -> Published:

@@ -7,14 +7,16 @@ Faust, no clock: ``oddtide detect`` runs it over files, the ingest agent over ba
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from oddtide.domain.detection.combine import combine
 from oddtide.domain.detection.ports import Adoptable, Detector, Rows
+from oddtide.domain.errors import StateMismatchError
 from oddtide.domain.observability.ledger import BatchCompleted, ControlApplied
 from oddtide.domain.quality.validation import Checked, Validator
 from oddtide.domain.readings import IntArray, Readings, rfc3339
+from oddtide.domain.slots import PerSlot, SlotState
 from oddtide.streams.codecs.decoded import Decoded, RecordLike, Refusal
 from oddtide.streams.codecs.readings import ReadingDecoder
 from oddtide.streams.codecs.record_block import RecordBlock
@@ -52,6 +54,11 @@ class PartitionProcessor:
         self._profiles = ProfileStage(plan, partition)
         self._drift = DriftStage(plan, toolkit, partition) if plan.profile == "deep" else None
         self._controls: list[ControlApplied] = []
+        self._stages: dict[str, PerSlot] = {"validator": self._validator, "profiles": self._profiles}
+        if self._drift is not None:
+            self._stages["drift"] = self._drift
+        for spec, detector in zip(plan.detectors, self._detectors, strict=True):
+            self._stages[f"detector {spec.name}"] = detector
 
     @property
     def series(self) -> int:
@@ -75,6 +82,37 @@ class PartitionProcessor:
                 detector.adopt(artifact, f"{control.model}@{control.version}")
         self._controls.append(control)
 
+    @property
+    def bytes_per_slot(self) -> int:
+        """Memory that the state of one series takes over all stages, its name excepted; a guess where it is objects."""
+        return sum(stage.bytes_per_slot for stage in self._stages.values())
+
+    def extract(self, slots: IntArray) -> dict[str, SlotState]:
+        """A copy of the state of ``slots``, in their order, by stage: what is inserted into a processor of the same
+        plan, in any slots, gives the same future to the bit. Shares no memory with the processor."""
+        return {name: stage.extract(slots) for name, stage in self._stages.items()}
+
+    def insert(self, slots: IntArray, states: Mapping[str, SlotState]) -> None:
+        """Make room for ``slots`` and replace their state by an extracted one.
+
+        Raises ``StateMismatchError`` for one of another plan; some stages may have changed then. Unpickles where
+        stages hold objects: hand in only what this program extracted, or what was checked against its signature.
+        """
+        if states.keys() != self._stages.keys():
+            raise StateMismatchError(
+                f"The state is of {', '.join(sorted(states)) or 'nothing'}, not of {', '.join(sorted(self._stages))}.",
+                remedy="It was saved under another plan; start from an empty state.",
+            )
+        room = int(slots.max()) + 1 if len(slots) else 0
+        for name, stage in self._stages.items():
+            stage.grow(room)
+            stage.insert(slots, states[name])
+
+    def forget(self, slots: IntArray) -> None:
+        """Reset ``slots`` to those of series never seen, in every stage."""
+        for stage in self._stages.values():
+            stage.forget(slots)
+
     def fold(self, records: Sequence[RecordLike]) -> Outcome:
         """Decode, validate, profile, score and learn ``records`` (in log order, at or after the position)."""
         block = RecordBlock.of(records)
@@ -88,8 +126,8 @@ class PartitionProcessor:
         """The same for what was decoded elsewhere."""
         readings = decoded.readings
         slots = self._series.slots_of(readings.series)
-        for detector in self._detectors:
-            detector.grow(self._series.capacity)
+        for stage in self._stages.values():  # each has room for every series, also for one that it was never shown
+            stage.grow(self._series.capacity)
         checked = self._validator.check(readings, slots)
         every = checked.keep.all()
         kept, kept_slots = (readings, slots) if every else (readings.take(checked.keep), slots[checked.keep])

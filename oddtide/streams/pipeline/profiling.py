@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from oddtide.domain.profiling.events import ProfileUpdated
 from oddtide.domain.profiling.profile import Profiler
 from oddtide.domain.readings import IntArray, Readings, rfc3339
+from oddtide.domain.slots import SlotState
 from oddtide.streams.envelope import derive_id
 from oddtide.streams.pipeline.outcome import Published
 from oddtide.streams.pipeline.plan import StreamPlan
@@ -22,37 +21,32 @@ class ProfileStage:
         self._plan = plan
         self._partition = partition
         self._profiler = Profiler(plan.contract.names, quantiles=plan.profile == "deep")
-        self._counts = np.zeros(0, np.int64)
 
     def update(self, readings: Readings, slots: IntArray) -> list[Published]:
         """Take the readings; the profiles that fell due."""
-        events: list[Published] = []
-        start = 0
-        for row in self._due(slots):
-            self._profiler.update(slots[start : row + 1], readings.values[start : row + 1])
-            events.append(self._event(readings, row, int(slots[row])))
-            start = row + 1
-        self._profiler.update(slots[start:], readings.values[start:])
-        return events
+        due = self._profiler.stepwise(slots, readings.values, every=self._plan.profile_every)
+        return [self._event(readings, row, int(slots[row])) for row in due]
 
-    def _due(self, slots: IntArray) -> list[int]:
-        """The rows that bring their series to a multiple of ``profile_every``."""
-        if len(slots) == 0:
-            return []
-        top = int(slots.max()) + 1
-        if top > len(self._counts):
-            self._counts = np.concatenate([self._counts, np.zeros(max(top, 2 * len(self._counts)), np.int64)])
-        before = self._counts.copy() if self._plan.profile_every else self._counts
-        batch = np.bincount(slots, minlength=len(self._counts))
-        self._counts = self._counts + batch
-        every = self._plan.profile_every
-        if not every or not np.any(self._counts // every != before // every):
-            return []
-        order = np.argsort(slots, kind="stable")
-        ranks = np.empty(len(slots), np.int64)
-        starts = np.cumsum(batch) - batch
-        ranks[order] = np.arange(len(slots)) - starts[slots[order]]
-        return np.flatnonzero((before[slots] + ranks + 1) % every == 0).tolist()
+    def grow(self, slots: int) -> None:
+        """Make room for slots ``0 .. slots-1``; :meth:`update` does so by itself."""
+        self._profiler.grow(slots)
+
+    def forget(self, slots: IntArray) -> None:
+        """Reset ``slots`` to those of series never seen."""
+        self._profiler.forget(slots)
+
+    @property
+    def bytes_per_slot(self) -> int:
+        """The profiler's."""
+        return self._profiler.bytes_per_slot
+
+    def extract(self, slots: IntArray) -> SlotState:
+        """Copies of the state of ``slots``."""
+        return self._profiler.extract(slots)
+
+    def insert(self, slots: IntArray, state: SlotState) -> None:
+        """Replace the state of ``slots``, for which there is room. Raises ``StateMismatchError``."""
+        self._profiler.insert(slots, state)
 
     def _event(self, readings: Readings, row: int, slot: int) -> Published:
         plan, offset = self._plan, int(readings.offsets[row])
