@@ -60,8 +60,11 @@ class _Raw(Codec):
         return bytes(s)
 
 
-def make_app(context: WorkerContext, role: str, *, positions: PositionSource | None = None) -> BatchApp:
-    """The Faust app of a role, in the consumer group ``<application>-<role>``."""
+def make_app(
+    context: WorkerContext, role: str, *, positions: PositionSource | None = None, blocks: bool = False
+) -> BatchApp:
+    """The Faust app of a role, in the consumer group ``<application>-<role>``. With ``blocks`` its agents are handed
+    each batch as a ``RecordBlock``, else as a list of records."""
     quicken_transactions()
     folder = context.folder / "faust"
     folder.mkdir(parents=True, exist_ok=True)
@@ -84,7 +87,7 @@ def make_app(context: WorkerContext, role: str, *, positions: PositionSource | N
         # Alerts, positions and lag come from our own events; Faust's livelock warnings know nothing of batches.
         stream_processing_timeout=3600.0,
     )
-    app.positions = positions
+    app.positions, app.blocks = positions, blocks
     return app
 
 

@@ -1,17 +1,23 @@
 """Batches through Faust: one message per (partition, fetched batch), and positions that are not the group's.
 
 Faust hands events over one at a time, at a task's cost each. The transport here hands an agent one message per
-partition and fetched batch; its value is the list of records, its offset the last one's. An ordinary
+partition and fetched batch; its value is the list of records, or for an app with ``blocks`` a ``RecordBlock``, its
+offset the last one's. An ordinary
 ``@app.agent`` then gets batches. Where an app has a *position source*, every seek goes to the position that it
 names (the ledger's, a read model's) and the group's committed offsets only serve lag displays.
 
-This module is the one place that leans on private parts of Faust and aiokafka:
+This module and, for aiokafka's fetcher, :mod:`oddtide.streams.fetching` are the places that lean on private parts of
+Faust and aiokafka; these are all of them:
 
 - ``Consumer.getmany``, ``_wait_next_records``, ``_add_gap``, ``_new_offset``, ``_acked``, ``_acked_index`` and
   ``_buffered_partitions`` carry the batches;
 - ``Consumer.seek_to_committed`` is called by every seek (``perform_seek``);
 - ``AIOKafkaConsumerThread._create_worker_consumer`` makes the client, whose ``_isolation_level`` is set before it
-  starts, since Faust reads uncommitted records;
+  starts, since Faust reads uncommitted records; ``on_start`` starts it, ``_fetch_records`` asks it;
+- ``AIOKafkaConsumer._fetcher`` gets a class of ours and its ``_client`` a wrapper, so that after
+  ``Fetcher._proc_fetch_request`` each ``FetchResult._partition_records`` in ``_records`` makes blocks;
+  ``PartitionRecords._unpack_records``, ``_consume_aborted_up_to``, ``ControlRecord``, ``record.util.calc_crc32c`` and
+  ``aiokafka.codec`` are what it makes them with;
 - ``App._new_transport`` plugs it in;
 - ``aiokafka.producer.sender.BACKOFF_OVERRIDE`` is how long a producer waits between two transactions.
 
@@ -29,6 +35,8 @@ import faust
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
+
+from oddtide.streams.fetching import fetch_blocks
 
 __all__ = ["BatchApp", "PositionSource", "quicken_transactions"]
 
@@ -51,6 +59,21 @@ class _CommittedReads(driver.AIOKafkaConsumerThread):
         consumer._isolation_level = "read_committed"
         return consumer
 
+    async def on_start(self) -> None:
+        await super().on_start()
+        if _hands_blocks(self.app):
+            fetch_blocks(self._ensure_consumer(), self.app.conf.broker_max_poll_records)
+
+    async def _fetch_records(
+        self,
+        consumer: aiokafka.AIOKafkaConsumer,
+        active_partitions: set[TP],
+        timeout: float | None = None,  # noqa: ASYNC109 - Faust's signature
+        max_records: int | None = None,
+    ) -> Any:
+        limit = None if _hands_blocks(self.app) else max_records  # aiokafka would count blocks
+        return await super()._fetch_records(consumer, active_partitions, timeout=timeout, max_records=limit)
+
 
 class _BatchConsumer(driver.Consumer):
     """Faust's consumer with batches for messages and offsets acknowledged per batch."""
@@ -72,7 +95,8 @@ class _BatchConsumer(driver.Consumer):
             tp = TP(source.topic, source.partition)
             if batch and (active is None or tp in active or tp in self._buffered_partitions):
                 self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
-                yield tp, _message(tp, batch, generation)
+                for part in batch if _hands_blocks(self.app) else [batch]:
+                    yield tp, _message(tp, part, generation)
 
     async def _seek_again(self) -> None:
         try:
@@ -110,11 +134,15 @@ class _BatchConsumer(driver.Consumer):
         return int(newest)
 
 
+def _hands_blocks(app: Any) -> bool:
+    return isinstance(app, BatchApp) and app.blocks
+
+
 def _message(tp: TP, batch: Any, generation: int) -> ConsumerMessage:
     last = batch[-1]
     return ConsumerMessage(
-        tp.topic, tp.partition, last.offset, last.timestamp / 1000.0, last.timestamp_type, None, None, batch,
-        None, 0, 0, tp, generation_id=generation,
+        tp.topic, tp.partition, last.offset, last.timestamp / 1000.0, 0, None, None, batch, None, 0, 0, tp,
+        generation_id=generation,
     )  # fmt: skip
 
 
@@ -123,10 +151,11 @@ class _BatchTransport(driver.Transport):
 
 
 class BatchApp(faust.App):
-    """A Faust app whose agents are handed batches. ``positions`` says where to resume, or None for the group's
-    committed offsets."""
+    """A Faust app whose agents are handed batches: blocks of records where ``blocks`` is set, else lists of them.
+    ``positions`` says where to resume, or None for the group's committed offsets."""
 
     positions: PositionSource | None = None
+    blocks: bool = False
 
     def _new_transport(self) -> driver.Transport:
         return _BatchTransport(self.conf.broker_consumer, self)

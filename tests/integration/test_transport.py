@@ -7,16 +7,19 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import aiokafka.producer.sender as sender
+import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from faust.types import TP
 
 from oddtide.streams.app import WorkerContext, batch_agent, make_app
 from oddtide.streams.broker import BrokerAccess
+from oddtide.streams.codecs.record_block import RecordBlock
 from oddtide.streams.topics import TopicCatalogue
 from oddtide.streams.transport import PositionSource
 
@@ -57,10 +60,10 @@ class Received:
     """What an agent was handed, and a way to wait for it."""
 
     def __init__(self) -> None:
-        self.batches: list[tuple[TP, list[Any]]] = []
+        self.batches: list[tuple[TP, Any]] = []
         self._more = asyncio.Event()
 
-    async def handle(self, tp: TP, records: list[Any], acknowledge: Callable[[], None]) -> None:
+    async def handle(self, tp: TP, records: Any, acknowledge: Callable[[], None]) -> None:
         self.batches.append((tp, records))
         acknowledge()
         self._more.set()
@@ -78,10 +81,10 @@ class Received:
 
 @asynccontextmanager
 async def agent_on(
-    context: WorkerContext, topic: str, positions: PositionSource | None = None
+    context: WorkerContext, topic: str, positions: PositionSource | None = None, *, blocks: bool = False
 ) -> AsyncIterator[Received]:
     received = Received()
-    app = make_app(context, "test", positions=positions)
+    app = make_app(context, "test", positions=positions, blocks=blocks)
     batch_agent(app, [topic], received.handle, "test")
     await app.start()
     try:
@@ -130,7 +133,30 @@ async def test_positions_go_before_what_the_group_committed(kafka: str, topic_pr
     assert received.values == [b"7", b"8", b"9"]
 
 
-async def test_what_a_transaction_took_back_is_never_seen(kafka: str, topic_prefix: str, tmp_path: Path) -> None:
+async def test_blocks_hold_what_producers_sent_whatever_they_compress_with(
+    kafka: str, topic_prefix: str, tmp_path: Path
+) -> None:
+    topic, context = f"{topic_prefix}.in", context_of(kafka, topic_prefix, tmp_path)
+    await create_topic(kafka, topic)
+    sent = []
+    for codec in (None, "gzip", "snappy", "lz4", "zstd"):
+        async with producing(kafka, compression_type=codec) as producer:
+            for i in range(100):
+                sent.append(b"%s %d" % (str(codec).encode(), i))
+                await producer.send(topic, sent[-1], key=b"k", headers=[("h", b"v")])
+    async with agent_on(replace(context, max_batch=150), topic, blocks=True) as received:
+        await received.until(500)
+    assert received.values == sent
+    assert all(isinstance(batch, RecordBlock) and len(batch) <= 150 for _, batch in received.batches)
+    record = received.batches[0][1][0]
+    assert (record.offset, record.key, record.headers) == (0, b"k", (("h", b"v"),))
+    assert abs(record.timestamp / 1000 - time.time()) < 600
+
+
+@pytest.mark.parametrize("blocks", [False, True])
+async def test_what_a_transaction_took_back_is_never_seen(
+    kafka: str, topic_prefix: str, tmp_path: Path, blocks: bool
+) -> None:
     topic, context = f"{topic_prefix}.in", context_of(kafka, topic_prefix, tmp_path)
     await create_topic(kafka, topic)
     async with producing(kafka, transactional_id=topic_prefix) as producer:
@@ -141,7 +167,7 @@ async def test_what_a_transaction_took_back_is_never_seen(kafka: str, topic_pref
         await producer.abort_transaction()
         async with producer.transaction():
             await producer.send(topic, b"kept too")
-    async with agent_on(context, topic) as received:
+    async with agent_on(context, topic, blocks=blocks) as received:
         await received.until(2)
     assert received.values == [b"kept", b"kept too"]
 

@@ -67,6 +67,14 @@ def test_offsets_are_found_or_refused() -> None:
             block.at_offset(missing)
 
 
+def test_it_is_asked_by_place_alone() -> None:
+    block: Any = RecordBlock.of([Record(3, 0, None, b"a")])
+    with pytest.raises(IndexError):
+        block[1]
+    with pytest.raises(TypeError):
+        block["__faust"]
+
+
 def test_a_header_name_that_is_no_text_is_replaced() -> None:
     block = RecordBlock.of([Record(0, 0, None, None, (("\ud800", b"x"),))])
     assert block[0].headers == (("?", b"x"),)

@@ -25,6 +25,7 @@ class OffsetAndMetadata(NamedTuple):
 
 class AIOKafkaConsumer:
     _isolation_level: str
+    _fetcher: Any
     def __init__(self, *topics: str, **configuration: Any) -> None: ...
     async def __aenter__(self) -> Self: ...
     async def __aexit__(

@@ -2,6 +2,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from aiokafka import TopicPartition as TopicPartition
+
 @dataclass(frozen=True)
 class ConsumerRecord:
     topic: str

@@ -254,7 +254,7 @@ class _Partitions:
 
 def build(context: WorkerContext, parts: WorkerParts) -> BatchApp:
     """The Faust app of the ingest role."""
-    app = make_app(context, ROLE)
+    app = make_app(context, ROLE, blocks=True)
     partitions = _Partitions(app, context, parts)
     app.positions = partitions.positions
     app.on_rebalance_complete.connect(partitions.on_rebalance_complete)

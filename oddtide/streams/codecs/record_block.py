@@ -7,6 +7,7 @@ odd, refused or in a test, takes ``block[i]`` and gets one made for it.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import overload
@@ -28,7 +29,7 @@ class RecordBlock(Sequence[Record]):
     ``key_size``: record ``i``'s value is ``data[value_at[i] : value_at[i] + value_size[i]]``, a size of -1 means null.
     ``headers`` counts a record's headers; from ``header_at`` on they lie in Kafka's framing (zigzag varint sizes).
 
-    Read only: whoever changes ``data`` changes every block that shares it. Slices with a step of one share it.
+    ``data`` is read-only, as ``np.frombuffer`` makes it, so that kernels are compiled for one kind of array.
     """
 
     data: ByteArray
@@ -64,19 +65,20 @@ class RecordBlock(Sequence[Record]):
 
     @staticmethod
     def joined(blocks: Iterable[RecordBlock]) -> RecordBlock:
-        """One block of several consecutive ones; their bytes are copied into one array, unless there is only one."""
+        """One block of several consecutive ones; their bytes are copied into one array, unless they share one."""
         full = [block for block in blocks if len(block)]
         if len(full) < 2:
             return full[0] if full else RecordBlock.of(())
-        starts = np.concatenate([[0], np.cumsum([len(block.data) for block in full])])[:-1]
-        shift = np.repeat(starts, [len(block) for block in full])
+        data = {id(block.data): block.data for block in full}
+        starts = dict(zip(data, np.cumsum([0, *map(len, data.values())]).tolist(), strict=False))
+        shift = np.repeat([starts[id(block.data)] for block in full], [len(block) for block in full])
 
         def column(name: str) -> IntArray:
             whole: IntArray = np.concatenate([getattr(block, name) for block in full])
             return whole
 
         return RecordBlock(
-            np.concatenate([block.data for block in full]),
+            _read_only(*data.values()),
             column("offsets"),
             column("timestamps"),
             column("value_at") + shift,
@@ -122,6 +124,7 @@ class RecordBlock(Sequence[Record]):
     def __getitem__(self, index: int | slice) -> Record | RecordBlock:
         if isinstance(index, slice):
             return self._part(index)
+        index = operator.index(index)  # TypeError, as lists have it: Faust asks every value for a key of its own
         count = int(self.headers[index])
         return Record(
             int(self.offsets[index]),
@@ -143,6 +146,14 @@ class RecordBlock(Sequence[Record]):
 
     def _bytes(self, at: int, size: int) -> bytes | None:
         return None if size < 0 else self.data[at : at + size].tobytes()
+
+
+def _read_only(*parts: ByteArray) -> ByteArray:
+    if len(parts) == 1:
+        return parts[0]
+    whole = np.concatenate(parts)
+    whole.flags.writeable = False
+    return whole
 
 
 def _size(content: bytes | None) -> int:

@@ -1,0 +1,233 @@
+"""Kafka's record batches (message format v2) as blocks of records, without an object per record.
+
+Layout, from Kafka's ``DefaultRecordBatch`` and ``DefaultRecord``: a batch is a header of 61 bytes and its records,
+compressed as a whole where the header says so; a record is a chain of zigzag varints with its key, value and headers
+between them. One walk over a fetched piece finds the batches, another the records of all that lie side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
+
+import aiokafka.codec as codec
+import numpy as np
+from aiokafka.errors import CorruptRecordException, UnsupportedCodecError
+from aiokafka.record.util import calc_crc32c
+
+from oddtide.domain.readings import IntArray
+from oddtide.domain.statistics.kernels import kernel
+from oddtide.streams.codecs.record_block import ByteArray, RecordBlock
+
+__all__ = ["Batch", "FetchedPiece"]
+
+_CODEC, _LOG_APPEND_TIME, _TRANSACTIONAL, _CONTROL = 0x07, 0x08, 0x10, 0x20
+_OLD_FORMAT: Final = -1
+_HEADER: Final = 61
+#: A record takes seven bytes at least: its size, attributes, two deltas, two sizes and the number of headers.
+_LEAST_RECORD: Final = 7
+_CODECS: Final = {
+    1: ("gzip", codec.has_gzip, codec.gzip_decode),
+    2: ("snappy", codec.has_snappy, codec.snappy_decode),
+    3: ("lz4", codec.has_lz4, codec.lz4_decode),
+    4: ("zstd", codec.has_zstd, codec.zstd_decode),
+}
+
+
+class Batch(NamedTuple):
+    """The header of a record batch. Its records lie in ``start .. stop`` of the fetched piece, ``next`` is the offset
+    after its last one, ``times`` are its first and its largest timestamp."""
+
+    start: int
+    stop: int
+    base: int
+    next: int
+    crc: int
+    attributes: int
+    first_time: int
+    max_time: int
+    producer: int
+    records: int
+
+    @property
+    def transactional(self) -> bool:
+        return bool(self.attributes & _TRANSACTIONAL)
+
+    @property
+    def control(self) -> bool:
+        return bool(self.attributes & _CONTROL)
+
+
+_START, _STOP, _BASE, _NEXT, _CRC, _ATTRIBUTES, _FIRST_TIME, _MAX_TIME, _PRODUCER, _COUNT = range(len(Batch._fields))
+
+
+@kernel
+def _big_endian(data: ByteArray, at: int, size: int) -> int:
+    value = int(data[at])
+    if value >= 0x80:
+        value -= 0x100
+    for i in range(at + 1, at + size):
+        value = (value << 8) | int(data[i])
+    return value
+
+
+@kernel
+def _scan(data: ByteArray, table: IntArray) -> int:
+    """List the batches that lie in ``data`` as a whole; returns how many, or that one is of an old format.
+
+    The list ends with a batch whose size cannot be right; its number of ``records`` is negative."""
+    at, found = 0, 0
+    while len(data) - at >= 17:
+        stop = at + 12 + _big_endian(data, at + 8, 4)
+        if stop > len(data):
+            break
+        if data[at + 16] < 2:
+            return _OLD_FORMAT
+        batch = table[found]
+        found += 1
+        batch[_START], batch[_STOP], batch[_BASE] = at + _HEADER, stop, _big_endian(data, at, 8)
+        batch[_COUNT] = -1
+        if stop < at + _HEADER:
+            break
+        batch[_CRC] = _big_endian(data, at + 17, 4) & 0xFFFFFFFF
+        batch[_ATTRIBUTES] = _big_endian(data, at + 21, 2)
+        batch[_NEXT] = batch[_BASE] + _big_endian(data, at + 23, 4) + 1
+        batch[_FIRST_TIME] = _big_endian(data, at + 27, 8)
+        batch[_MAX_TIME] = _big_endian(data, at + 35, 8)
+        batch[_PRODUCER] = _big_endian(data, at + 43, 8)
+        batch[_COUNT] = _big_endian(data, at + 57, 4)
+        at = stop
+    return found
+
+
+@kernel
+def _varint(data: ByteArray, at: int, end: int) -> tuple[int, int]:
+    """A zigzag varint and where it ends; -1 where there is none, or ``at`` was -1 already."""
+    value = 0
+    shift = 0
+    while 0 <= at < end and shift < 64:
+        byte = int(data[at])
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return ((value >> 1) & 0x7FFFFFFFFFFFFFFF) ^ -(value & 1), at
+        shift += 7
+    return 0, -1
+
+
+@kernel
+def _past(at: int, size: int, end: int) -> int:
+    """Behind ``size`` bytes (a negative size is null: none); -1 where they do not fit."""
+    if at < 0 or size > end - at:
+        return -1
+    return at + max(size, 0)
+
+
+@kernel
+def _past_headers(data: ByteArray, at: int, count: int, end: int) -> int:
+    """Behind ``count`` headers; -1 where they are damaged."""
+    if at < 0 or count < 0 or count > end - at:
+        return -1
+    for _ in range(count):
+        size, at = _varint(data, at, end)
+        if size < 0:
+            return -1
+        at = _past(at, size, end)
+        size, at = _varint(data, at, end)
+        at = _past(at, size, end)
+    return at
+
+
+@kernel
+def _unpack(data: ByteArray, batches: IntArray, columns: IntArray) -> int:
+    """Find the records of ``batches`` in ``data``; returns how many, -1 where one is damaged.
+
+    Left out, as by every client, is what does not come after the record before it or lies beyond its batch."""
+    place = 0
+    last = np.int64(-1)
+    for batch in batches:
+        at, stop = batch[_START], batch[_STOP]
+        for _ in range(batch[_COUNT]):
+            size, at = _varint(data, at, stop)
+            end = _past(at, size, stop)
+            at = _past(at, 1, end)
+            time, at = _varint(data, at, end)
+            delta, at = _varint(data, at, end)
+            key_size, key_at = _varint(data, at, end)
+            value_size, value_at = _varint(data, _past(key_at, key_size, end), end)
+            headers, header_at = _varint(data, _past(value_at, value_size, end), end)
+            at = _past_headers(data, header_at, headers, end)
+            if at < 0 or at != end:
+                return -1
+            offset = batch[_BASE] + delta
+            if last < offset < batch[_NEXT]:
+                last = offset
+                append = batch[_ATTRIBUTES] & _LOG_APPEND_TIME
+                columns[0, place] = offset
+                columns[1, place] = batch[_MAX_TIME] if append else batch[_FIRST_TIME] + time
+                columns[2, place], columns[3, place] = value_at, max(value_size, -1)
+                columns[4, place], columns[5, place] = key_at, max(key_size, -1)
+                columns[6, place], columns[7, place] = headers, header_at
+                place += 1
+        if at != stop:
+            return -1
+    return place
+
+
+class FetchedPiece:
+    """What a fetch brought of one partition: the batches that are in it as a whole.
+
+    ``old_format`` says that there are messages of before Kafka 0.11, which are not read here."""
+
+    def __init__(self, raw: bytes) -> None:
+        self._raw = memoryview(raw)
+        self._data = np.frombuffer(raw, dtype=np.uint8)
+        table = np.empty((len(raw) // _HEADER + 2, len(Batch._fields)), dtype=np.int64)
+        found = _scan(self._data, table)
+        self.old_format = found == _OLD_FORMAT
+        self._table = table[: max(found, 0)].copy()
+
+    def __iter__(self) -> Iterator[Batch]:
+        return map(Batch._make, self._table.tolist())
+
+    def intact(self, batch: Batch) -> bool:
+        """Whether a batch is as its producer wrote it, by its checksum."""
+        return batch.records >= 0 and calc_crc32c(self._raw[batch.start - 40 : batch.stop]) == batch.crc
+
+    def records(self, batches: Sequence[Batch]) -> RecordBlock:
+        """The records of ``batches``. Raises ``CorruptRecordException``, and ``UnsupportedCodecError`` for what is
+        compressed in a way that cannot be read here."""
+        plain, blocks = list[Batch](), list[RecordBlock]()
+        for batch in batches:
+            if not batch.attributes & _CODEC:
+                plain.append(batch)
+                continue
+            blocks.append(_records(self._data, plain))
+            content = np.frombuffer(_decompressed(self._raw[batch.start : batch.stop], batch.attributes), np.uint8)
+            blocks.append(_records(content, [batch._replace(start=0, stop=len(content))]))
+            plain = []
+        return RecordBlock.joined([*blocks, _records(self._data, plain)])
+
+
+def _records(data: ByteArray, batches: Sequence[Batch]) -> RecordBlock:
+    count, room = sum(batch.records for batch in batches), sum(batch.stop - batch.start for batch in batches)
+    found = -1
+    if count * _LEAST_RECORD <= room:
+        columns = np.empty((8, count), dtype=np.int64)
+        found = _unpack(data, np.array(batches, dtype=np.int64).reshape(-1, len(Batch._fields)), columns)
+    if found < 0:
+        raise CorruptRecordException(f"damaged records in offsets {batches[0].base} to {batches[-1].next - 1}")
+    return RecordBlock(data, *columns[:, :found])
+
+
+def _decompressed(content: memoryview, attributes: int) -> bytes:
+    known = _CODECS.get(attributes & _CODEC)
+    if known is None:
+        raise UnsupportedCodecError(f"records are compressed in a way unknown here (codec {attributes & _CODEC})")
+    name, available, decode = known
+    if not available():
+        raise UnsupportedCodecError(f"records are compressed with {name}, which needs cramjam: pip install cramjam")
+    try:
+        return decode(content.tobytes())
+    except Exception as error:  # each codec has its own
+        raise CorruptRecordException(f"records compressed with {name} cannot be read: {error}") from None

@@ -1,0 +1,136 @@
+"""Fetching blocks of records: what aiokafka's consumer fetched, handed over without an object per record.
+
+aiokafka keeps its own work: requests, positions, errors, group. Only where it would make records of a response's bytes
+(``PartitionRecords``) a subclass makes blocks, with aiokafka's rules for checksums, control batches, aborted
+transactions and positions. What it leans on is named in :mod:`oddtide.streams.transport`.
+
+A damaged batch is never passed over: what lies before it is handed over, then ``CorruptRecordException`` ends the
+worker, again at each start until the log is mended or an operator moves the position beyond it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import aiokafka
+from aiokafka.consumer.fetcher import READ_COMMITTED, Fetcher, FetchResult, PartitionRecords
+from aiokafka.errors import CorruptRecordException
+from aiokafka.record.control_record import ABORT_MARKER, ControlRecord
+from aiokafka.record.memory_records import MemoryRecords
+from aiokafka.structs import TopicPartition
+
+from oddtide.streams.codecs.decoded import Record
+from oddtide.streams.codecs.framing import Batch, FetchedPiece
+from oddtide.streams.codecs.record_block import RecordBlock
+
+__all__ = ["BlockRecords", "fetch_blocks"]
+
+#: Kafka's own word for a record without a timestamp (message format v0).
+_NO_TIMESTAMP = -1
+
+
+class BlockRecords(PartitionRecords):
+    """What was fetched of one partition, as blocks of ``limit`` records at most."""
+
+    def __init__(self, raw: bytes, old: PartitionRecords, limit: int) -> None:
+        super().__init__(
+            old._tp, MemoryRecords(raw), old._aborted_transactions, old.next_fetch_offset, None, None, old._check_crcs,
+            old._isolation_level,
+        )  # fmt: skip
+        self._raw = raw
+        self._limit = limit
+
+    def _unpack_records(self) -> Iterator[RecordBlock]:
+        piece = FetchedPiece(self._raw)
+        begin = self.next_fetch_offset
+        if piece.old_format:
+            block, end = self._of_old_format()
+        else:
+            wanted, end = self._wanted(piece)
+            block = piece.records(wanted)
+        block = block.from_offset(begin)
+        for start in range(0, len(block), self._limit):
+            part = block[start : start + self._limit]
+            self.next_fetch_offset = part.last + 1
+            yield part
+        # The end of the last batch, whose last records may have been compacted away: else it would be fetched again.
+        self.next_fetch_offset = end
+
+    def _of_old_format(self) -> tuple[RecordBlock, int]:
+        records = [
+            Record(
+                each.offset, _NO_TIMESTAMP if each.timestamp is None else each.timestamp, each.key, each.value,
+                each.headers,
+            )
+            for each in super()._unpack_records()
+        ]  # fmt: skip
+        return RecordBlock.of(records), self.next_fetch_offset
+
+    def _wanted(self, piece: FetchedPiece) -> tuple[list[Batch], int]:
+        """The batches whose records are to be handed over, and the offset after the last one looked at."""
+        wanted, end = list[Batch](), self.next_fetch_offset
+        for number, batch in enumerate(piece):
+            if self._check_crcs and not piece.intact(batch):
+                if number == 0:
+                    raise CorruptRecordException(f"{self._tp}: the batch from offset {batch.base} on is damaged")
+                break  # hand over what lies before it; fetched again, it comes first
+            if not self._taken_back(batch, piece) and not batch.control:
+                wanted.append(batch)
+            end = batch.next
+        return wanted, end
+
+    def _taken_back(self, batch: Batch, piece: FetchedPiece) -> bool:
+        """Whether a batch belongs to an aborted transaction: aiokafka's rules, on our batches."""
+        if self._isolation_level != READ_COMMITTED:
+            return False
+        self._consume_aborted_up_to(batch.base)
+        if batch.control and ControlRecord.parse(piece.records([batch])[0].key or b"") == ABORT_MARKER:
+            self._aborted_producers.discard(batch.producer)
+        return batch.transactional and batch.producer in self._aborted_producers
+
+
+class _Overhearing:
+    """A client that remembers the responses to requests until they are taken."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self._responses: dict[int, Any] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    async def send(self, node: Any, request: Any, **options: Any) -> Any:
+        response = await self._client.send(node, request, **options)
+        self._responses[id(request)] = response
+        return response
+
+    def taken(self, request: Any) -> Any:
+        return self._responses.pop(id(request), None)
+
+
+class _BlockFetcher(Fetcher):
+    """A fetcher whose results hold blocks."""
+
+    _client: _Overhearing
+    limit: int
+
+    async def _proc_fetch_request(self, assignment: Any, node_id: Any, request: Any) -> bool:
+        try:
+            fresh: bool = await super()._proc_fetch_request(assignment, node_id, request)
+        finally:
+            response = self._client.taken(request)
+        for topic, partitions in response.topics if fresh and response is not None else ():
+            for partition, _, _, *data in partitions:
+                result = self._records.get(TopicPartition(topic, partition))
+                if type(result) is FetchResult and type(result._partition_records) is PartitionRecords:
+                    result._partition_records = BlockRecords(data[-1], result._partition_records, self.limit)
+        return fresh
+
+
+def fetch_blocks(consumer: aiokafka.AIOKafkaConsumer, limit: int) -> None:
+    """Let a started consumer, before it is given partitions, hand over blocks of ``limit`` records at most."""
+    fetcher: Any = consumer._fetcher
+    fetcher.__class__ = _BlockFetcher
+    fetcher.limit = limit
+    fetcher._client = _Overhearing(fetcher._client)

@@ -1,0 +1,65 @@
+"""The private parts of Faust and aiokafka that the hot path leans on are still there, in the versions pinned."""
+
+from __future__ import annotations
+
+import inspect
+from importlib.metadata import version
+from typing import Any
+
+import aiokafka.codec as codec
+import pytest
+from aiokafka import AIOKafkaConsumer
+from aiokafka.consumer import fetcher
+from faust.transport import consumer as faust_consumer
+from faust.transport.drivers import aiokafka as driver
+
+
+def parameters(function: Any) -> list[str]:
+    return [name for name in inspect.signature(function).parameters if name != "self"]
+
+
+def test_the_versions_are_the_ones_that_were_read() -> None:
+    assert (version("aiokafka"), version("faust-streaming")) == ("0.14.0", "0.15.3"), (
+        "read what transport.py and fetching.py name, then pin the new versions here and in pyproject.toml"
+    )
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        (fetcher.PartitionRecords.__init__, ["tp", "records", "aborted_transactions", "fetch_offset",
+                                             "key_deserializer", "value_deserializer", "check_crcs",
+                                             "isolation_level"]),
+        (fetcher.PartitionRecords._unpack_records, []),
+        (fetcher.PartitionRecords._consume_aborted_up_to, ["batch_offset"]),
+        (fetcher.Fetcher._proc_fetch_request, ["assignment", "node_id", "request"]),
+        (driver.AIOKafkaConsumerThread._create_worker_consumer, ["transport"]),
+        (driver.AIOKafkaConsumerThread._fetch_records, ["consumer", "active_partitions", "timeout", "max_records"]),
+        (driver.AIOKafkaConsumerThread.on_start, []),
+        (faust_consumer.Consumer.getmany, ["timeout"]),
+        (faust_consumer.Consumer._wait_next_records, ["timeout"]),
+        (faust_consumer.Consumer._add_gap, ["tp", "offset_from", "offset_to"]),
+        (faust_consumer.Consumer._new_offset, ["tp"]),
+    ],
+)  # fmt: skip
+def test_what_is_overridden_or_called_takes_what_it_took(function: Any, expected: list[str]) -> None:
+    assert parameters(function) == expected
+
+
+def test_a_fetcher_asks_its_client_and_keeps_results_by_partition() -> None:
+    source = inspect.getsource(fetcher.Fetcher._proc_fetch_request)
+    assert "await self._client.send(node_id, request)" in source
+    assert "self._records[tp] = FetchResult(" in source
+    assert "partition_records=partition_records" in source
+    assert "MemoryRecords(part_data[-1])" in source
+    assert "self._proc_fetch_request(assignment, node_id, request)" in inspect.getsource(
+        fetcher.Fetcher._fetch_requests_routine
+    )
+    assert "self._fetcher = Fetcher(" in inspect.getsource(AIOKafkaConsumer.start)
+
+
+def test_every_codec_that_producers_may_use_can_be_read() -> None:
+    assert codec.has_gzip()
+    assert codec.has_snappy()
+    assert codec.has_lz4()
+    assert codec.has_zstd()

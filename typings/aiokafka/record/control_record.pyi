@@ -1,0 +1,5 @@
+class ControlRecord:
+    @classmethod
+    def parse(cls, data: bytes) -> ControlRecord: ...
+
+ABORT_MARKER: ControlRecord
