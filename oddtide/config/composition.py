@@ -320,6 +320,7 @@ class Composition:
             toolkit=self.toolkit(),
             artifacts=self.artifacts(),
             trainer=self.trainer(),
+            settings={stream.name: stream.written() for stream in self.settings.streams},
             read_models=models,
             alerts=self.alert_policy(),
             outbox=models,

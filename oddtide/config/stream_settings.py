@@ -184,6 +184,10 @@ class StreamSettings(Section):
         """The full name of the readings topic."""
         return self.topic or f"{prefix}.{self.name}"
 
+    def written(self) -> dict[str, Any]:
+        """The keys that were written, as JSON has them; what was left to the defaults is left out."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
     def plan(self, prefix: str) -> StreamPlan:
         """Everything that decides this stream's verdicts, as plain values."""
         from oddtide.domain.detection.ports import DetectorSpec

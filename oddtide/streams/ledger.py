@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from oddtide.domain.observability.ledger import BatchCompleted, ControlApplied
+from oddtide.domain.observability.controls import ControlApplied
+from oddtide.domain.observability.ledger import BatchCompleted
 from oddtide.streams.broker import BrokerAccess
 from oddtide.streams.logged import logged_events
 

@@ -11,21 +11,18 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-import structlog
-
-from oddtide.domain.errors import OddtideError
-from oddtide.domain.observability.ledger import ControlApplied
-from oddtide.streams.champions import Champions
 from oddtide.streams.codecs.decoded import RecordLike
 from oddtide.streams.codecs.record_block import RecordBlock
+from oddtide.streams.controls import Controls, ControlSource
+from oddtide.streams.controls.taking import ControlTaker
 from oddtide.streams.folding import FoldRunner
 from oddtide.streams.ledger import PartitionLedger
 from oddtide.streams.pipeline.outcome import Outcome
 from oddtide.streams.pipeline.processor import PartitionProcessor
 from oddtide.streams.pipeline.running_hash import hash_text
-from oddtide.streams.ports import Artifacts
 from oddtide.streams.progress import ProgressBoard
 from oddtide.streams.restoring import Restoration
 
@@ -38,20 +35,19 @@ Commit = Callable[[list[Outcome]], Awaitable[None]]
 MAX_PENDING = 4
 COMMIT_TIMEOUT_S = 60.0
 
-_log = structlog.get_logger(__name__)
-
 
 @dataclass(frozen=True, slots=True)
 class Services:
     """What an owner needs from its surroundings. ``seek`` asks for the records from an offset on again; ``lost`` is
-    called once when the ownership ended by an error; ``highwater`` is the partition's end as last fetched."""
+    called once when the ownership ended by an error; ``highwater`` is the partition's end as last fetched; ``controls``
+    says what is due, ``source`` has what that needs."""
 
     commit: Commit
     seek: Callable[[int], Awaitable[None]]
     lost: Callable[[BaseException], None]
     highwater: Callable[[], int]
-    champions: Champions
-    artifacts: Artifacts
+    controls: Controls
+    source: ControlSource
     progress: ProgressBoard
     build: str
 
@@ -67,8 +63,7 @@ class PartitionOwner:
         self._committed = ledger.last.to_offset if ledger.last else processor.position
         self._restoration = Restoration(processor, self._runner, ledger, start, services.build)
         self._resync: tuple[int, int] | None = (-1, -1)
-        self._applied: dict[str, str] = {}
-        self._unusable: set[str] = set()
+        self._taker = ControlTaker(processor, services.controls, services.source, self._model_trouble)
         self._pending: list[tuple[Outcome, Acknowledge]] = []
         self._wake, self._room, self._idle = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._idle.set()
@@ -90,15 +85,6 @@ class PartitionOwner:
         being folded into it: its position and hash move only at the end of that."""
         return not self._restoring and not self._pending and not self._feeding
 
-    def adopt_models(self, applied: dict[str, str]) -> None:
-        """The models that a kept state already has."""
-        self._applied = dict(applied)
-
-    @property
-    def models(self) -> dict[str, str]:
-        """Digest of the model in force, by detector."""
-        return dict(self._applied)
-
     async def feed(self, records: Sequence[RecordLike], acknowledge: Acknowledge) -> None:
         """Take a fetched batch. Returns when it is folded; it is acknowledged when it is committed."""
         if self.dead:
@@ -118,7 +104,7 @@ class PartitionOwner:
             return
         quiet = records.before(self._committed if self._restoring else 0)
         if quiet:
-            await self._restoration.fold(quiet, self._apply)
+            await self._restoration.fold(quiet, partial(self._services.source.apply_soon, self.processor))
             self._show("restoring")
         live = records[len(quiet) :]
         if self._restoring and (live or self.processor.position >= self._committed):
@@ -150,28 +136,14 @@ class PartitionOwner:
             await self._room.wait()
         if self.dead:
             return
-        for control in self._services.champions.due(self.processor.plan.name, self._applied, records.first):
-            await self._take_up(control)
+        await self._taker.take_up(records.first)
         outcome = await self._runner.fold(records)
         self._pending.append((outcome, acknowledge))
         self._wake.set()
         await asyncio.sleep(0)  # let the commit and others have their turn
 
-    async def _take_up(self, control: ControlApplied) -> None:
-        """Put a newly promoted model in force; one that cannot be read is reported once and left alone."""
-        if control.digest in self._unusable:
-            return
-        try:
-            await self._apply(control)
-        except OddtideError as error:
-            self._unusable.add(control.digest)
-            _log.error("promoted model not in force", model=control.model, version=control.version, reason=str(error))
-            self._services.progress.role("ingest", "degraded", f"model {control.model}@{control.version}: {error}")
-
-    async def _apply(self, control: ControlApplied) -> None:
-        artifact = await asyncio.to_thread(self._services.artifacts.get, control.artifact, control.digest)
-        self.processor.apply(control, artifact)
-        self._applied[control.detector] = control.digest
+    def _model_trouble(self, reason: str) -> None:
+        self._services.progress.role("ingest", "degraded" if reason else "running", reason)
 
     async def _run(self) -> None:
         try:

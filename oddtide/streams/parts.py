@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from oddtide.domain.observability.notifications import Channel, Outbox
 from oddtide.domain.observability.policy import AlertPolicy
@@ -15,13 +16,15 @@ __all__ = ["WorkerParts"]
 
 @dataclass(frozen=True, slots=True)
 class WorkerParts:
-    """``read_models`` is None where this worker projects nothing. Opened alerts wait in ``outbox`` and are told through
+    """``settings`` are the streams' sections as their author wrote them, by stream, to be published with the plans.
+    ``read_models`` is None where this worker projects nothing. Opened alerts wait in ``outbox`` and are told through
     ``channels``, by name; None and empty where nobody is to be told."""
 
     plans: tuple[StreamPlan, ...]
     toolkit: Toolkit
     artifacts: Artifacts
     trainer: Trainer
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     read_models: ReadModels | None = None
     alerts: AlertPolicy = field(default_factory=AlertPolicy)
     outbox: Outbox | None = None

@@ -13,7 +13,8 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from oddtide.domain.errors import StateMismatchError
-from oddtide.domain.observability.ledger import ControlApplied
+from oddtide.domain.observability.controls import ControlApplied
+from oddtide.domain.observability.ledger import BatchCompleted
 from oddtide.streams.codecs.record_block import RecordBlock
 from oddtide.streams.folding import FoldRunner
 from oddtide.streams.ledger import PartitionLedger
@@ -39,7 +40,7 @@ class Restoration:
         self._ledger = ledger
         self._controls = deque(ledger.controls)
         self._records = 0
-        self._verifiable = start <= ledger.first and _same_code(processor, ledger, build)
+        self._verifiable = start <= ledger.first and (ledger.last is None or ledger.last.build == build)
 
     async def fold(self, records: RecordBlock, apply: Apply) -> None:
         """Fold what is published already, each control at its offset, and say nothing."""
@@ -54,7 +55,8 @@ class Restoration:
 
     def _is_newest(self, control: ControlApplied, offset: int) -> bool:
         """Whether no other control takes its place before anything is folded (of a history that was cut off)."""
-        return not any(later.detector == control.detector and later.offset <= offset for later in self._controls)
+        later = (c for c in self._controls if c.offset <= offset)
+        return control.kind != "model" or not any(c.kind == "model" and c.detector == control.detector for c in later)
 
     async def _fold_silent(self, records: RecordBlock) -> None:
         if records:
@@ -72,7 +74,7 @@ class Restoration:
         where = {"stream": last.stream, "topic": last.topic, "partition": last.partition, "position": last.to_offset}
         if got == last.hash:
             _log.info("state rebuilt, hash equal to the ledger's", **where, records=self._records)
-        elif self._verifiable and self._records == self._ledger.records:
+        elif self._verifiable and self._complete(last):
             raise StateMismatchError(
                 f"{last.topic}/{last.partition}: the state rebuilt up to {last.to_offset} has hash {got}, its "
                 f"ledger says {last.hash}.",
@@ -87,7 +89,6 @@ class Restoration:
         processor.start_at(last.to_offset, int(last.hash, 16))
         processor.forget_controls()
 
-
-def _same_code(processor: PartitionProcessor, ledger: PartitionLedger, build: str) -> bool:
-    last = ledger.last
-    return last is None or (last.pipeline_version == processor.plan.version and last.build == build)
+    def _complete(self, last: BatchCompleted) -> bool:
+        """Whether what was folded is all that the ledger accounts for, under the pipeline that it names."""
+        return self._records == self._ledger.records and self._processor.plan.version == last.pipeline_version

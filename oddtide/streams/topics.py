@@ -22,6 +22,7 @@ from oddtide.domain.mlops.events import (
     TrainingFailed,
     TrainModel,
 )
+from oddtide.domain.observability.controls import PipelinePublished
 from oddtide.domain.observability.events import (
     AcknowledgeAlert,
     AgentDegraded,
@@ -144,6 +145,9 @@ class TopicCatalogue:
         return [
             self._kept_topic("alerts", "alert", alerts, "alerts and their lifecycle", self.partitions),
             self._kept_topic("models", "model", models, "the model registry's log", 1),
+            TopicSpec(self.name("pipelines"), "pipelines", "stream/version", (PipelinePublished,), 1,
+                      "published pipeline versions; a stream's newest record is the one in force",
+                      {"cleanup.policy": "compact"}),
             self._kept_topic("feedback", "series", feedback, "labels from people", self.partitions),
             self._kept_topic("commands", "target", commands, "requests to the agents", 1),
             TopicSpec(self.name("health"), "health", "worker", health, 1, "workers' heartbeats",

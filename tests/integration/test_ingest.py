@@ -20,13 +20,14 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from oddtide.domain.detection.events import AnomalyDetected, Verdict
 from oddtide.domain.detection.ports import DetectorSpec
 from oddtide.domain.detection.registry import build_detector
-from oddtide.domain.errors import StateMismatchError
+from oddtide.domain.errors import ConfigurationError, StateMismatchError
 from oddtide.domain.events import Message
 from oddtide.domain.observability.ledger import BatchCompleted, check_batch, check_succession
 from oddtide.domain.quality.events import ReadingRejected
 from oddtide.streams.agents.ingest import build
 from oddtide.streams.app import WorkerContext
 from oddtide.streams.codecs.decoded import Record
+from oddtide.streams.controls import pipeline_key, publication
 from oddtide.streams.envelope import open_envelope, seal
 from oddtide.streams.parts import WorkerParts
 from oddtide.streams.pipeline.frames import expand_frame
@@ -89,6 +90,14 @@ class Platform:
         async with producing(self.kafka) as producer:
             for value in values:
                 await producer.send(self.topic, value, key=b"k", partition=partition)
+
+    async def publish(self, plan: StreamPlan) -> None:
+        """Publish a version of the stream's pipeline."""
+        event = publication(plan, self.partitions, by="ann", time="", settings={})
+        key = pipeline_key(event)
+        value, headers = seal(event, id=key, source="/test")
+        async with producing(self.kafka) as producer:
+            await producer.send_and_wait(self.catalogue.name("pipelines"), value, key=key.encode(), headers=headers)
 
     @asynccontextmanager
     async def working(self, plan: StreamPlan | None = None, **changes: Any) -> AsyncIterator[Any]:
@@ -233,14 +242,20 @@ async def test_a_state_that_is_not_what_the_ledger_says_stops_the_worker(platfor
     assert await platform.verdict_ids() == []
 
 
-async def test_another_configuration_goes_on_from_the_ledgers_position(platform: Platform) -> None:
+async def test_settings_that_were_not_published_are_refused_until_they_are(platform: Platform) -> None:
     await platform.push(readings(100))
     async with platform.working():
         await platform.until(100)
-    await platform.push(readings(50, start=100))
     other = replace(platform.plan, detectors=(DetectorSpec("ewma", {"warm_up": 30}),))
+    async with platform.working(other) as app:
+        await eventually(lambda: app.crashed)
+    assert isinstance(app.crash_reason, ConfigurationError)
+    assert "oddtide pipelines publish" in str(app.crash_reason)
+    await platform.publish(other)
+    await platform.push(readings(50, start=100))
     async with platform.working(other):
         ledger = await platform.until(150)
+    assert [c.pipeline for batch in ledger for c in batch.controls] == [platform.plan.version, other.version]
     assert ledger[-1].pipeline_version == other.version != ledger[0].pipeline_version
     assert len(await platform.verdict_ids()) == 150
 

@@ -13,10 +13,11 @@ from faust.types import TP
 
 from oddtide.domain.errors import OddtideError, SchemaVersionError
 from oddtide.domain.observability.ledger import BatchCompleted
-from oddtide.streams import champions, ledger
+from oddtide.streams import ledger
 from oddtide.streams.agents import ingest
 from oddtide.streams.broker import BrokerAccess
 from oddtide.streams.codecs.decoded import Record
+from oddtide.streams.controls import following, publication
 from oddtide.streams.envelope import seal
 from oddtide.streams.ledger import PartitionLedger, read_ledgers
 from oddtide.streams.pipeline.plan import StreamPlan
@@ -88,10 +89,13 @@ def without_kafka(monkeypatch: pytest.MonkeyPatch) -> None:
 def partitions_of(app: App) -> ingest._Partitions:
     context = SimpleNamespace(
         broker=BrokerAccess("nowhere:1"), catalogue=TopicCatalogue((("s", "t", 3),)), application="a",
-        progress=ProgressBoard(), session_timeout_s=0.1, build="b", source="/a", worker="w",
+        progress=ProgressBoard(), session_timeout_s=0.1, build="b", source="/a", worker="w", clock=lambda: 0,
     )  # fmt: skip
-    parts = SimpleNamespace(plans=[PLAN], toolkit=None, artifacts=None)
-    return ingest._Partitions(cast(Any, app), cast(Any, context), cast(Any, parts))
+    parts = SimpleNamespace(plans=[PLAN], toolkit=None, artifacts=None, settings={})
+    partitions = ingest._Partitions(cast(Any, app), cast(Any, context), cast(Any, parts))
+    partitions._board.controls.pipelines.take(publication(PLAN, 3, by="ann", time="", settings={}))
+    partitions._board._following = True
+    return partitions
 
 
 async def test_fencing_that_fails_for_one_partition_leaves_no_producer_open() -> None:
@@ -121,7 +125,7 @@ async def test_a_ledger_of_a_newer_version_ends_the_worker_instead_of_being_trie
     assert [writer.closed for writer in Writer.made] == [True]
 
 
-async def test_the_models_topic_that_cannot_be_read_yet_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_control_topics_that_cannot_be_read_yet_are_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     app, tries = App([]), []
     partitions = partitions_of(app)
 
@@ -179,7 +183,7 @@ async def test_what_others_wrote_into_a_ledger_stalls_nothing(monkeypatch: pytes
 
 
 class Models(Log):
-    """The models topic: empty at first; then ``errors`` come, one a poll."""
+    """A control topic: empty at first; then ``errors`` come, one a poll."""
 
     errors: ClassVar[list[Exception]] = []
 
@@ -191,17 +195,16 @@ class Models(Log):
         raise self.errors.pop(0)
 
 
-async def test_the_models_topic_is_followed_through_trouble_and_its_end_is_told(
+async def test_the_control_topics_are_followed_through_trouble_and_their_end_is_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from oddtide.domain.detection.ports import DetectorSpec
-
     monkeypatch.setattr(Models, "errors", [KafkaConnectionError("away"), SchemaVersionError("newer.")])
-    monkeypatch.setattr(champions, "AIOKafkaConsumer", Models)
-    monkeypatch.setattr(champions, "_RETRY_S", 0.0)
+    monkeypatch.setattr(following, "AIOKafkaConsumer", Models)
+    monkeypatch.setattr(following, "_RETRY_S", 0.0)
     told: asyncio.Future[OddtideError] = asyncio.get_running_loop().create_future()
-    wanting = champions.Champions([StreamPlan("s", "t", detectors=(DetectorSpec("pyod:IForest"),))])
-    board = champions.ChampionBoard(BrokerAccess("nowhere:1"), "models", wanting, told.set_result)
-    await board.start()
+    follower = following.TopicFollower(BrokerAccess("nowhere:1"), {"models": 1}, lambda logged: None, told.set_result)
+    await follower.start()
     assert str(await asyncio.wait_for(told, 5)) == "newer."
-    await board.stop()
+    with pytest.raises(SchemaVersionError):
+        await follower.catch_up()
+    await follower.stop()

@@ -18,8 +18,8 @@ from oddtide.domain.events import Message
 from oddtide.domain.mlops.events import ModelPromoted, ModelRegistered
 from oddtide.domain.readings import IntArray
 from oddtide.domain.slots import SlotState
-from oddtide.streams.champions import Champions
 from oddtide.streams.codecs.decoded import Record
+from oddtide.streams.controls import Controls, ControlSource, publication
 from oddtide.streams.envelope import Envelope
 from oddtide.streams.folding import FoldRunner
 from oddtide.streams.ledger import PartitionLedger
@@ -89,12 +89,17 @@ class Surroundings:
     acknowledged: int = 0
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     failure: Exception | None = None
-    champions: Champions = field(default_factory=lambda: Champions([PLAN]))
+    controls: Controls = field(default_factory=Controls)
     board: ProgressBoard = field(default_factory=ProgressBoard)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         self.gate.set()
+        self.publish(self.plan)
+
+    def publish(self, plan: StreamPlan) -> None:
+        event = publication(plan, 1, by="ann", time="", settings={})
+        self.controls.fold(LoggedEvent("pipelines", 0, 0, 0, "", Envelope("", "", ""), event))
 
     async def commit(self, outcomes: list[Outcome]) -> None:
         await self.gate.wait()
@@ -124,7 +129,8 @@ class Surroundings:
         processor = PartitionProcessor(self.plan, TOOLKIT, application="a", partition=0)
         processor.start_at(start)
         services = Services(
-            self.commit, self.seek, self.lost, lambda: 100, self.champions, self, self.board, build
+            self.commit, self.seek, self.lost, lambda: 100, self.controls,
+            ControlSource(self.controls.pipelines, self), self.board, build,
         )  # fmt: skip
         return PartitionOwner(processor, ledger or PartitionLedger(), start, services)
 
@@ -137,13 +143,17 @@ class Surroundings:
         ]
         self.store[f"a{version}"] = str(level).encode()
         for event in events:
-            self.champions.fold(LoggedEvent("models", 0, 0, 0, "", Envelope("", "", ""), event))
+            self.controls.fold(LoggedEvent("models", 0, 0, 0, "", Envelope("", "", ""), event))
 
 
 async def run(owner: PartitionOwner, around: Surroundings, *batches: Sequence[Record]) -> None:
     for batch in batches:
         await owner.feed(batch, around.acknowledge)
     await owner.settle(10)
+
+
+def digests(owner: PartitionOwner) -> dict[str, str]:
+    return {detector: model.digest for detector, model in owner.processor.in_force.models.items()}
 
 
 def ledger_of(outcomes: Sequence[Outcome], build: str = BUILD) -> PartitionLedger:
@@ -230,16 +240,17 @@ async def test_history_is_folded_in_silence_with_each_model_at_its_offset() -> N
     await run(owner, before, records(4, 6))
     before.promote(2, 9.0)
     await run(owner, before, records(6, 10))
-    assert [[c.version for c in o.completed.controls] for o in before.committed] == [[], [1], [2]]
+    kinds = [[(c.kind, c.version) for c in o.completed.controls] for o in before.committed]
+    assert kinds == [[("pipeline", 0)], [("model", 1)], [("model", 2)]]
 
-    after = Surroundings(champions=before.champions, store=before.store)
+    after = Surroundings(controls=before.controls, store=before.store)
     second = after.owner(ledger_of(before.committed))
     assert not second.keepable
     await run(second, after, records(0, 5), records(5, 12))
-    assert second.models == {"pyod:Level": "d2"}
+    assert digests(second) == {"pyod:Level": "d2"}
     (outcome,) = after.committed
     assert (outcome.completed.from_offset, outcome.completed.controls) == (10, [])
-    whole = Surroundings(champions=before.champions, store=before.store)
+    whole = Surroundings(controls=before.controls, store=before.store)
     await run(owner, before, records(10, 12))
     assert outcome.completed.hash == before.committed[-1].completed.hash
     assert whole.committed == []
@@ -251,7 +262,7 @@ async def test_a_model_that_cannot_be_read_is_left_alone_and_reported() -> None:
     around.store.clear()
     owner = around.owner()
     await run(owner, around, records(0, 3), records(3, 5))
-    assert [o.completed.controls for o in around.committed] == [[], []]
+    assert [[c.kind for c in o.completed.controls] for o in around.committed] == [["pipeline"], []]
     (role,) = around.board.snapshot().roles
     assert (role.state, "m@1" in role.reason) == ("degraded", True)
 
@@ -343,9 +354,9 @@ async def test_the_newest_model_of_a_history_that_was_cut_off_is_in_force() -> N
         before.promote(version, 2.0 * version)
         await run(owner, before, records(2 * version - 2, 2 * version))
     await run(owner, before, records(4, 8))
-    after = Surroundings(champions=before.champions, store={"a2": before.store["a2"]})
+    after = Surroundings(controls=before.controls, store={"a2": before.store["a2"]})
     second = after.owner(ledger_of(before.committed), start=5)
     await run(second, after, records(5, 10))
-    assert second.models == {"pyod:Level": "d2"}
+    assert digests(second) == {"pyod:Level": "d2"}
     (outcome,) = after.committed
     assert outcome.completed.controls == []

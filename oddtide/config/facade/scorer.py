@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from oddtide.adapters.files.rows import RawRow, RefusedRow, Row
-from oddtide.domain.observability.ledger import ControlApplied
+from oddtide.domain.observability.controls import ControlApplied
 from oddtide.streams.codecs.decoded import Decoded, Record
 from oddtide.streams.codecs.encoding import encode_reading
 from oddtide.streams.pipeline.outcome import Outcome, Published

@@ -19,7 +19,7 @@ from oddtide.config.facade.plans import make_plan
 from oddtide.config.facade.scorer import Scorer
 from oddtide.domain.detection.ports import DetectorSpec
 from oddtide.domain.errors import NotFoundError, StorageUnavailableError, UntrustedArtifactError, UsageError
-from oddtide.domain.observability.ledger import ControlApplied
+from oddtide.domain.observability.controls import ControlApplied
 from oddtide.domain.readings import FloatArray
 
 __all__ = ["TrainedModel", "train_model", "train_on"]

@@ -20,13 +20,17 @@ worker's own counters (:mod:`.progress`) feed heartbeats and metrics, but are no
 **The ledger.** The truth about readings is one record per batch that says what became of each of them, and that adds
 up (:mod:`.ledger`): a break in it is itself an alert.
 
+**Controls.** What alters verdicts from outside (another pipeline version, a model, feedback, planned work) takes effect
+at an offset that the ledger names (:mod:`.controls`), so that a replay finds it there.
+
 **Telling people.** A *notification* is a side effect of an alert, sent at least once and never on a rebuild of state
 (:mod:`.notifications`). What to tell is decided here, how to deliver it elsewhere.
 """
 
 from oddtide.domain.observability.alerts import AlertDecider
+from oddtide.domain.observability.controls import ControlApplied, ControlsInForce
 from oddtide.domain.observability.health import LedgerAudit, SilenceWatch
-from oddtide.domain.observability.ledger import BatchCompleted, ControlApplied, check_batch, check_succession
+from oddtide.domain.observability.ledger import BatchCompleted, check_batch, check_succession
 from oddtide.domain.observability.notifications import Channel, Delivery, Notification, Notifier, Outbox, RetryPolicy
 from oddtide.domain.observability.policy import AlertPolicy, Cause
 from oddtide.domain.observability.progress import WorkerProgress
@@ -38,6 +42,7 @@ __all__ = [
     "Cause",
     "Channel",
     "ControlApplied",
+    "ControlsInForce",
     "Delivery",
     "LedgerAudit",
     "Notification",

@@ -13,25 +13,9 @@ from __future__ import annotations
 import msgspec
 
 from oddtide.domain.events import Event
+from oddtide.domain.observability.controls import ControlApplied
 
-__all__ = ["BatchCompleted", "ControlApplied", "EpochOpened", "SnapshotPointer", "check_batch", "check_succession"]
-
-
-class ControlApplied(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that alters verdicts took effect before the record at ``offset``.
-
-    ``kind`` is ``model``: from there on the stream's ``detector`` scores with ``version`` of ``model``, whose artifact
-    lies at ``artifact`` and has ``digest``. A rebuild of the state applies it at the same offset.
-    """
-
-    kind: str
-    offset: int
-    detector: str = ""
-    artifact: str = ""
-    model: str = ""
-    version: int = 0
-    digest: str = ""
-    causation: str = ""
+__all__ = ["BatchCompleted", "EpochOpened", "SnapshotPointer", "check_batch", "check_succession"]
 
 
 class SnapshotPointer(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,11 +47,11 @@ class BatchCompleted(Event, frozen=True, kw_only=True):
 
     ``records`` were there, ``holes`` were not (compacted away, transaction markers), ``lost`` had been cut away by
     retention before anybody processed them. ``readings`` came out of the records,
-    an undecodable record counting as one. ``rejected`` and ``skipped`` count readings by reason. ``hash`` runs over
-    the canonical rows of every verdict of the partition so far, as 16 hex digits. ``time`` is the last record's;
-    ``build`` names the code, libraries and processor that computed them: on another, hashes need not agree.
-    ``snapshot`` is the newest snapshot of the state. ``epoch`` counts from 0; ``opened`` is there in the record that
-    begins a later one.
+    an undecodable record counting as one. ``rejected`` and ``skipped`` count readings by reason; ``suppressed`` were
+    scored under planned work. ``hash`` runs over the canonical rows of every verdict of the partition so far, as 16 hex
+    digits. ``time`` is the last record's; ``build`` names the code, libraries and processor that computed them: on
+    another, hashes need not agree. ``snapshot`` is the newest snapshot of the state. ``epoch`` counts from 0;
+    ``opened`` is there in the record that begins a later one.
     """
 
     stream: str
@@ -82,6 +66,7 @@ class BatchCompleted(Event, frozen=True, kw_only=True):
     rejected: dict[str, int] = {}
     skipped: dict[str, int] = {}
     detections: int = 0
+    suppressed: int = 0
     hash: str = ""
     controls: list[ControlApplied] = []
     pipeline_version: str = ""

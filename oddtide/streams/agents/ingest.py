@@ -20,10 +20,10 @@ import structlog
 from aiokafka.errors import ProducerFenced
 from faust.types import TP
 
-from oddtide.domain.errors import OddtideError, SchemaVersionError, StateMismatchError
+from oddtide.domain.errors import ConfigurationError, OddtideError, SchemaVersionError, StateMismatchError
 from oddtide.streams.app import WorkerContext, batch_agent, make_app
-from oddtide.streams.champions import ChampionBoard, Champions
 from oddtide.streams.codecs.decoded import RecordLike
+from oddtide.streams.controls import ControlBoard, ControlSource
 from oddtide.streams.ledger import PartitionLedger, earliest_offsets, read_ledgers
 from oddtide.streams.owner import PartitionOwner, Services
 from oddtide.streams.parts import WorkerParts
@@ -41,7 +41,7 @@ ROLE = "ingest"
 _RETRY_S = 1.0
 _ENDS_EVERY_S = 1.0
 #: What trying again does not mend.
-_LASTING = (StateMismatchError, SchemaVersionError)
+_LASTING = (StateMismatchError, SchemaVersionError, ConfigurationError)
 
 _log = structlog.get_logger(__name__)
 
@@ -63,9 +63,11 @@ class _Partitions:
         self._held: dict[TP, _Holding] = {}
         self._lock = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
-        models = context.catalogue.name("models")
-        self._board = ChampionBoard(context.broker, models, Champions(parts.plans), self._blind)
-        self._board_ready = False
+        self._board = ControlBoard(
+            context.broker, context.catalogue, parts.plans, self._blind, worker=context.worker, clock=context.clock,
+            settings=parts.settings,
+        )  # fmt: skip
+        self._source = ControlSource(self._board.controls.pipelines, parts.artifacts)
 
     async def show_ends(self) -> None:
         """Note how far the partitions go, also those that nothing comes out of at the moment."""
@@ -95,7 +97,7 @@ class _Partitions:
             await self._release(tp)
         while generation == self._app.consumer_generation_id and not self._app.should_stop:
             try:
-                await self._start_board()
+                await self._board.start()
                 await self._take(self.assigned())
                 self._context.progress.role(ROLE, "running")
                 return
@@ -118,11 +120,6 @@ class _Partitions:
         for tp in list(self._held):
             await self._release(tp)
         await self._board.stop()
-
-    async def _start_board(self) -> None:
-        if not self._board_ready:
-            await self._board.start()
-            self._board_ready = True
 
     async def _release(self, tp: TP) -> None:
         held = self._held.pop(tp)
@@ -149,6 +146,7 @@ class _Partitions:
                 read_ledgers(context.broker, context.catalogue.ledger_of(topic), partitions),
                 earliest_offsets(context.broker, topic, partitions),
             )
+            await self._board.know(plan.name, (c for ledger in ledgers.values() for c in ledger.controls))
             for partition, writer in writers.items():
                 await self._begin(TP(topic, partition), writer, ledgers[partition], starts[partition])
         except BaseException:
@@ -161,17 +159,19 @@ class _Partitions:
 
     async def _begin(self, tp: TP, writer: PartitionWriter, ledger: PartitionLedger, start: int) -> None:
         plan, old = self._plans[tp.topic], self._held.pop(tp, None)
-        processor, models = self._kept(old, ledger)
+        processor = self._kept(old, ledger)
         if old is not None:
             old.owner.close()
             await old.writer.close()
         if processor is None:
             processor = PartitionProcessor(
-                plan, self._parts.toolkit, application=self._context.application, partition=tp.partition
+                self._board.plan(plan.name),
+                self._parts.toolkit,
+                application=self._context.application,
+                partition=tp.partition,
             )
             processor.start_at(start)
         owner = PartitionOwner(processor, ledger, start, self._services(tp, plan, writer))
-        owner.adopt_models(models)
         self._held[tp] = _Holding(owner, writer)
         _log.info(
             "holds partition", topic=tp.topic, partition=tp.partition, state_at=processor.position,
@@ -179,13 +179,13 @@ class _Partitions:
         )  # fmt: skip
 
     @staticmethod
-    def _kept(old: _Holding | None, ledger: PartitionLedger) -> tuple[PartitionProcessor | None, dict[str, str]]:
+    def _kept(old: _Holding | None, ledger: PartitionLedger) -> PartitionProcessor | None:
         """The state in memory, where it is exactly what the ledger speaks of."""
         if old is None or ledger.last is None or not old.owner.keepable:
-            return None, {}
+            return None
         processor = old.owner.processor
         same = processor.position == ledger.last.to_offset and hash_text(processor.hash) == ledger.last.hash
-        return (processor, old.owner.models) if same else (None, {})
+        return processor if same else None
 
     def _services(self, tp: TP, plan: StreamPlan, writer: PartitionWriter) -> Services:
         async def seek(offset: int) -> None:
@@ -196,8 +196,8 @@ class _Partitions:
             seek=seek,
             lost=partial(self._lost, tp),
             highwater=lambda: int(self._app.consumer.highwater(tp) or -1),
-            champions=self._board.champions,
-            artifacts=self._parts.artifacts,
+            controls=self._board.controls,
+            source=self._source,
             progress=self._context.progress,
             build=self._context.build,
         )
@@ -239,7 +239,7 @@ class _Partitions:
         return same and not self._app.should_stop and tp in self.assigned()
 
     def _blind(self, error: OddtideError) -> None:
-        """The models topic can be read no further: promotions would be missed in silence."""
+        """A control topic can be read no further: what is published there would be missed in silence."""
         self._later(self._give_up(error))
 
     def _later(self, work: Coroutine[Any, Any, None]) -> None:

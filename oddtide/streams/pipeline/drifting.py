@@ -26,7 +26,7 @@ class DriftStage:
     there, so batches do not matter."""
 
     def __init__(self, plan: StreamPlan, toolkit: Toolkit, partition: int) -> None:
-        self._plan = plan
+        self.plan = plan
         self._partition = partition
         self._columns = SlotColumns("the drift stage", {"readings": np.zeros((), dtype=np.int64)})
         self._watch = DriftWatch(plan.drift, toolkit.monitors(plan.drift), plan.contract.names)
@@ -47,9 +47,9 @@ class DriftStage:
             signs = [self._sign(readings, row, int(counts[slot]) - 1, finding) for finding in findings]
             events += signs
             drifts = [sign.id for sign in signs if isinstance(sign.event, DriftDetected)]
-            if drifts and self._plan.drift.adaptation != "none":
+            if drifts and self.plan.drift.adaptation != "none":
                 events += self._adapt(readings, row, drifts[-1])
-                if self._plan.drift.adaptation == "reset":
+                if self.plan.drift.adaptation == "reset":
                     self._reset(row, rows, detectors, scored)
                     scores = self._watched_scores(detectors, scored)
         return events
@@ -94,7 +94,7 @@ class DriftStage:
 
     def _sign(self, readings: Readings, row: int, count: int, finding: Finding) -> Published:
         watched, kind, before, after = finding
-        plan, series = self._plan, readings.series[row]
+        plan, series = self.plan, readings.series[row]
         where = (plan.name, plan.topic, self._partition, int(readings.offsets[row]), int(readings.rows[row]))
         event_type = DriftDetected if kind == "drift" else DriftWarned
         ident = derive_id(kind, *where, watched)
@@ -116,7 +116,7 @@ class DriftStage:
         return Published("drift", series, ident, event)
 
     def _adapt(self, readings: Readings, row: int, cause: str) -> list[Published]:
-        plan, series = self._plan, readings.series[row]
+        plan, series = self.plan, readings.series[row]
         policy = plan.drift.adaptation
         adapted = [s.name for s in plan.detectors if policy == "reset" or s.kind.startswith("pyod:")]
         events = []

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import orjson
 
@@ -26,7 +26,10 @@ Publish = Literal["anomalies", "all"]
 
 @dataclass(frozen=True)
 class StreamPlan:
-    """One stream. ``profile_every`` is in readings of a series (0: no profiles published)."""
+    """One stream. ``profile_every`` is in readings of a series (0: no profiles published).
+
+    ``published_as`` is the version under which the plan was published, where it was read back from the log: an older
+    build may have known fewer settings, and its digest of the same plan was another."""
 
     name: str
     topic: str
@@ -37,11 +40,40 @@ class StreamPlan:
     publish: Publish = "anomalies"
     profile: Profile = "light"
     profile_every: int = 1_000
+    published_as: str = ""
 
     @cached_property
-    def version(self) -> str:
+    def digest(self) -> str:
         """12 hex digits that change when a verdict could; ``publish`` alone does not change one."""
-        content = asdict(self)
-        del content["publish"]
-        raw = orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
+        raw = orjson.dumps(self.content(), option=orjson.OPT_SORT_KEYS)
         return hashlib.blake2b(raw, digest_size=6).hexdigest()
+
+    @property
+    def version(self) -> str:
+        """What verdicts name as their pipeline's version: the digest, unless it was published under another."""
+        return self.published_as or self.digest
+
+    def content(self) -> dict[str, Any]:
+        """Everything that decides verdicts, as plain values."""
+        content = asdict(self)
+        del content["publish"], content["published_as"]
+        return content
+
+    def kept_by(self, successor: StreamPlan) -> tuple[str, ...]:
+        """The stages that go on with their state when ``successor`` takes the place of this plan; see ``stages``."""
+        kept = ["validator"]
+        if self.contract.names == successor.contract.names:
+            if self.profile == successor.profile:
+                kept.append("profiles")
+            kept += [f"detector {spec.name}" for spec in self.detectors if spec in successor.detectors]
+            if self._watches_as(successor):
+                kept.append("drift")
+        return tuple(kept)
+
+    def _watches_as(self, other: StreamPlan) -> bool:
+        mine, theirs = self.drift, other.drift
+        return (
+            self.profile == other.profile == "deep"
+            and self.detectors[0] == other.detectors[0]
+            and (mine.monitor, mine.delta, mine.warning_delta) == (theirs.monitor, theirs.delta, theirs.warning_delta)
+        )

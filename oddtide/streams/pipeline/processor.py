@@ -11,22 +11,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from oddtide.domain.detection.combine import combine
-from oddtide.domain.detection.ports import Adoptable, Detector, Rows
+from oddtide.domain.detection.ports import Adoptable, Rows
 from oddtide.domain.errors import StateMismatchError
-from oddtide.domain.observability.ledger import BatchCompleted, ControlApplied
-from oddtide.domain.quality.validation import Checked, Validator
+from oddtide.domain.observability.controls import ControlApplied, ControlsInForce
+from oddtide.domain.observability.ledger import BatchCompleted
+from oddtide.domain.quality.validation import Checked
 from oddtide.domain.readings import IntArray, Readings, rfc3339
 from oddtide.domain.slots import PerSlot, SlotState
 from oddtide.streams.codecs.decoded import Decoded, RecordLike, Refusal
-from oddtide.streams.codecs.readings import ReadingDecoder
 from oddtide.streams.codecs.record_block import RecordBlock
 from oddtide.streams.pipeline.deadletters import dead_letters
-from oddtide.streams.pipeline.drifting import DriftStage
 from oddtide.streams.pipeline.outcome import Outcome, Published
 from oddtide.streams.pipeline.plan import StreamPlan
-from oddtide.streams.pipeline.profiling import ProfileStage
 from oddtide.streams.pipeline.running_hash import EMPTY_HASH, advance_hash, hash_text
 from oddtide.streams.pipeline.series import SeriesIndex
+from oddtide.streams.pipeline.stages import Stages
 from oddtide.streams.pipeline.verdicts import Origin, VerdictColumns
 from oddtide.streams.ports import Toolkit
 
@@ -36,29 +35,25 @@ __all__ = ["PartitionProcessor"]
 class PartitionProcessor:
     """The state of one partition and the way it changes.
 
-    ``position`` is the next offset to fold, ``hash`` the running hash of every verdict so far. Not thread-safe: one
-    fold at a time.
+    ``position`` is the next offset to fold, ``hash`` the running hash of every verdict so far, ``in_force`` every
+    control that took effect. Not thread-safe: one fold at a time.
     """
 
     def __init__(self, plan: StreamPlan, toolkit: Toolkit, *, application: str, partition: int) -> None:
-        self.plan = plan
         self.position = 0
         self.hash = EMPTY_HASH
-        self._application = application
+        self.in_force = ControlsInForce()
         self.partition = partition
-        self._features = plan.contract.names
-        self._decoder = ReadingDecoder(plan.contract)
-        self._validator = Validator(plan.contract, plan.name, plan.topic, partition)
+        self._application = application
+        self._toolkit = toolkit
+        self._stages = Stages.of(plan, toolkit, partition)
         self._series = SeriesIndex()
-        self._detectors: list[Detector] = [toolkit.detector(spec, self._features) for spec in plan.detectors]
-        self._profiles = ProfileStage(plan, partition)
-        self._drift = DriftStage(plan, toolkit, partition) if plan.profile == "deep" else None
         self._controls: list[ControlApplied] = []
-        self._stages: dict[str, PerSlot] = {"validator": self._validator, "profiles": self._profiles}
-        if self._drift is not None:
-            self._stages["drift"] = self._drift
-        for spec, detector in zip(plan.detectors, self._detectors, strict=True):
-            self._stages[f"detector {spec.name}"] = detector
+
+    @property
+    def plan(self) -> StreamPlan:
+        """The plan in force."""
+        return self._stages.plan
 
     @property
     def series(self) -> int:
@@ -75,48 +70,77 @@ class PartitionProcessor:
         """Controls applied so far are in the ledger already."""
         self._controls = []
 
-    def apply(self, control: ControlApplied, artifact: bytes) -> None:
-        """Let a control take effect from the position on; the next outcome's ledger record lists it."""
-        for spec, detector in zip(self.plan.detectors, self._detectors, strict=True):
+    def apply(self, control: ControlApplied, artifact: bytes = b"", plan: StreamPlan | None = None) -> None:
+        """Let a control take effect from the position on; the next outcome's ledger record lists it.
+
+        A model comes with its ``artifact``, a pipeline with its ``plan``. What raises changes nothing: whatever
+        ``adopt`` says of the artifact, ``ConfigurationError`` where the plan cannot be followed here."""
+        if plan is not None:
+            self._stages = self._stages.under(plan, self._toolkit, self.partition, self._series.capacity)
+        elif control.kind == "model":
+            self._adopt(control, artifact)
+        self.in_force = self.in_force.after(control)
+        self._controls.append(control)
+
+    def resume(self, in_force: ControlsInForce, artifacts: Mapping[str, bytes]) -> None:
+        """Take up what was in force where a state was saved: ``artifacts`` are those of ``in_force.models``, by
+        detector. The plan is the one in force already. The ledger has all of it: nothing is listed again."""
+        for detector, control in in_force.models.items():
+            self._adopt(control, artifacts[detector])
+        self.in_force = in_force
+
+    def _adopt(self, control: ControlApplied, artifact: bytes) -> None:
+        for spec, detector in zip(self.plan.detectors, self._stages.detectors, strict=True):
             if spec.name == control.detector and isinstance(detector, Adoptable):
                 detector.adopt(artifact, f"{control.model}@{control.version}")
-        self._controls.append(control)
 
     @property
     def bytes_per_slot(self) -> int:
         """Memory that the state of one series takes over all stages, its name excepted; a guess where it is objects."""
-        return sum(stage.bytes_per_slot for stage in self._stages.values())
+        return sum(stage.bytes_per_slot for stage in self._stages.parts.values())
 
     def extract(self, slots: IntArray) -> dict[str, SlotState]:
         """A copy of the state of ``slots``, in their order, by stage: what is inserted into a processor of the same
-        plan, in any slots, gives the same future to the bit. Shares no memory with the processor."""
-        return {name: stage.extract(slots) for name, stage in self._stages.items()}
+        plan, in any slots, gives the same future to the bit. Shares no memory with the processor.
 
-    def insert(self, slots: IntArray, states: Mapping[str, SlotState]) -> None:
+        A stage is named with the offset at which it began (``detector ewma@1200``), so that state of before a change
+        of the plan is told from state of after it."""
+        return {name: stage.extract(slots) for name, stage in self._named().items()}
+
+    def insert(self, slots: IntArray, states: Mapping[str, SlotState], *, slept: bool = False) -> None:
         """Make room for ``slots`` and replace their state by an extracted one.
 
-        Raises ``StateMismatchError`` for one of another plan; some stages may have changed then. Unpickles where
-        stages hold objects: hand in only what this program extracted, or what was checked against its signature.
+        Raises ``StateMismatchError`` for one of another plan; some stages may have changed then. State that ``slept``
+        may be of a plan before: what has ended since is left out, what has begun since starts anew for these slots, as
+        it did for those that were awake. Unpickles where stages hold objects: hand in only what this program
+        extracted, or what was checked against its signature.
         """
-        if states.keys() != self._stages.keys():
+        stages = self._named()
+        if not slept and states.keys() != stages.keys():
             raise StateMismatchError(
-                f"The state is of {', '.join(sorted(states)) or 'nothing'}, not of {', '.join(sorted(self._stages))}.",
+                f"The state is of {', '.join(sorted(states)) or 'nothing'}, not of {', '.join(sorted(stages))}.",
                 remedy="It was saved under another plan; start from an empty state.",
             )
         room = int(slots.max()) + 1 if len(slots) else 0
-        for name, stage in self._stages.items():
+        for name, stage in stages.items():
             stage.grow(room)
-            stage.insert(slots, states[name])
+            if name in states:
+                stage.insert(slots, states[name])
+            else:
+                stage.forget(slots)
+
+    def _named(self) -> dict[str, PerSlot]:
+        return {f"{name}@{self.in_force.began(name)}": stage for name, stage in self._stages.parts.items()}
 
     def forget(self, slots: IntArray) -> None:
         """Reset ``slots`` to those of series never seen, in every stage."""
-        for stage in self._stages.values():
+        for stage in self._stages.parts.values():
             stage.forget(slots)
 
     def fold(self, records: Sequence[RecordLike]) -> Outcome:
         """Decode, validate, profile, score and learn ``records`` (in log order, at or after the position)."""
         block = RecordBlock.of(records)
-        outcome = self.process(self._decoder.decode(block))
+        outcome = self.process(self._stages.decoder.decode(block))
         if outcome.dead:
             dead = [replace(letter, record=block.at_offset(letter.event.offset)) for letter in outcome.dead]
             outcome = replace(outcome, dead=dead)
@@ -126,14 +150,16 @@ class PartitionProcessor:
         """The same for what was decoded elsewhere."""
         readings = decoded.readings
         slots = self._series.slots_of(readings.series)
-        for stage in self._stages.values():  # each has room for every series, also for one that it was never shown
+        for (
+            stage
+        ) in self._stages.parts.values():  # each has room for every series, also for one that it was never shown
             stage.grow(self._series.capacity)
-        checked = self._validator.check(readings, slots)
+        checked = self._stages.validator.check(readings, slots)
         every = checked.keep.all()
         kept, kept_slots = (readings, slots) if every else (readings.take(checked.keep), slots[checked.keep])
         origin = self._origin()
         events = [Published("quality", v.series, v.id, v) for v in checked.violations]
-        events += self._profiles.update(kept, kept_slots)
+        events += self._stages.profiles.update(kept, kept_slots)
         verdicts, drift_events = self._score(origin, kept, kept_slots)
         events += drift_events
         anomalies = verdicts.anomalies.tolist()
@@ -147,18 +173,18 @@ class PartitionProcessor:
     def _origin(self) -> Origin:
         plan = self.plan
         names = tuple(spec.name for spec in plan.detectors)
-        versions = tuple(detector.version for detector in self._detectors)
+        versions = tuple(detector.version for detector in self._stages.detectors)
         return Origin(
-            self._application, plan.name, plan.topic, self.partition, plan.version, self._features, names, versions
+            self._application, plan.name, plan.topic, self.partition, plan.version, plan.contract.names, names, versions
         )
 
     def _score(self, origin: Origin, kept: Readings, slots: IntArray) -> tuple[VerdictColumns, list[Published]]:
         rows = Rows(slots, kept.times, kept.values)
-        scored = [detector.advance(rows) for detector in self._detectors]
+        scored = [detector.advance(rows) for detector in self._stages.detectors]
         events: list[Published] = []
-        if self._drift is not None:
-            events = self._drift.watch(kept, rows, self._detectors, scored)
-        combined = combine(scored, [detector.warm_up for detector in self._detectors])
+        if self._stages.drift is not None:
+            events = self._stages.drift.watch(kept, rows, self._stages.detectors, scored)
+        combined = combine(scored, [detector.warm_up for detector in self._stages.detectors])
         scores = combined.scores
         hits = self.plan.threshold.detections(scores.score, scores.p_value)
         return VerdictColumns(origin, kept, scores, combined.driver, combined.needed, hits), events

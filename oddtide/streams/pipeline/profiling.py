@@ -18,13 +18,13 @@ class ProfileStage:
     plan's ``profile_every``, as it stood right after that reading, however batches are cut."""
 
     def __init__(self, plan: StreamPlan, partition: int) -> None:
-        self._plan = plan
+        self.plan = plan
         self._partition = partition
         self._profiler = Profiler(plan.contract.names, quantiles=plan.profile == "deep")
 
     def update(self, readings: Readings, slots: IntArray) -> list[Published]:
         """Take the readings; the profiles that fell due."""
-        due = self._profiler.stepwise(slots, readings.values, every=self._plan.profile_every)
+        due = self._profiler.stepwise(slots, readings.values, every=self.plan.profile_every)
         return [self._event(readings, row, int(slots[row])) for row in due]
 
     def grow(self, slots: int) -> None:
@@ -49,7 +49,7 @@ class ProfileStage:
         self._profiler.insert(slots, state)
 
     def _event(self, readings: Readings, row: int, slot: int) -> Published:
-        plan, offset = self._plan, int(readings.offsets[row])
+        plan, offset = self.plan, int(readings.offsets[row])
         series, count = readings.series[row], int(self._profiler.readings(slot))
         ident = derive_id("profile", plan.name, plan.topic, self._partition, offset, int(readings.rows[row]))
         event = ProfileUpdated(

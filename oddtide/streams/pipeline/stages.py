@@ -1,0 +1,93 @@
+"""The stages of a partition's pipeline as one value, and what of them goes on when the stream's plan changes.
+
+The rule of succession is a function of the two plans alone (:meth:`StreamPlan.kept_by`), so that a rebuild and a replay
+come to the same state:
+
+- *order*: the newest time of each series goes on, whatever changes in the contract;
+- *profiles* go on where the features and the profile (``light``, ``deep``) are the same;
+- a *detector* goes on where its kind, parameters, label and the stream's features are the same; a trained one goes on
+  with its model; every other starts anew and warms up;
+- *drift* monitors go on where the features, the method and its confidence are the same, and the first detector, whose
+  score they watch, goes on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from oddtide.domain.detection.ports import Detector
+from oddtide.domain.quality.validation import Validator
+from oddtide.domain.slots import PerSlot
+from oddtide.streams.codecs.readings import ReadingDecoder
+from oddtide.streams.pipeline.drifting import DriftStage
+from oddtide.streams.pipeline.plan import StreamPlan
+from oddtide.streams.pipeline.profiling import ProfileStage
+from oddtide.streams.ports import Toolkit
+
+__all__ = ["Stages"]
+
+
+@dataclass(slots=True)
+class Stages:
+    """What a plan amounts to, with the state of one partition. ``detectors`` are parallel to the plan's."""
+
+    plan: StreamPlan
+    decoder: ReadingDecoder
+    validator: Validator
+    profiles: ProfileStage
+    detectors: list[Detector]
+    drift: DriftStage | None
+
+    @classmethod
+    def of(cls, plan: StreamPlan, toolkit: Toolkit, partition: int) -> Stages:
+        """Stages that have seen nothing. Raises ``ConfigurationError`` where a detector cannot be made here."""
+        return cls(
+            plan,
+            ReadingDecoder(plan.contract),
+            Validator(plan.contract, plan.name, plan.topic, partition),
+            ProfileStage(plan, partition),
+            [toolkit.detector(spec, plan.contract.names) for spec in plan.detectors],
+            DriftStage(plan, toolkit, partition) if plan.profile == "deep" else None,
+        )
+
+    @property
+    def parts(self) -> dict[str, PerSlot]:
+        """Whatever keeps state per series, by the name that :meth:`StreamPlan.kept_by` gives it."""
+        parts: dict[str, PerSlot] = {"validator": self.validator, "profiles": self.profiles}
+        if self.drift is not None:
+            parts["drift"] = self.drift
+        named = zip(self.plan.detectors, self.detectors, strict=True)
+        return parts | {f"detector {spec.name}": detector for spec, detector in named}
+
+    def under(self, plan: StreamPlan, toolkit: Toolkit, partition: int, slots: int) -> Stages:
+        """The stages of ``plan``, which take over what goes on of these; these must not be used any more. There is
+        state for ``slots`` slots.
+
+        Raises ``ConfigurationError`` where a detector cannot be made here; these are as before then."""
+        kept = set(self.plan.kept_by(plan))
+        mine = {spec.name: detector for spec, detector in zip(self.plan.detectors, self.detectors, strict=True)}
+        after = Stages(
+            plan,
+            ReadingDecoder(plan.contract),
+            Validator(plan.contract, plan.name, plan.topic, partition),
+            self.profiles if "profiles" in kept else ProfileStage(plan, partition),
+            [
+                mine[spec.name] if f"detector {spec.name}" in kept else toolkit.detector(spec, plan.contract.names)
+                for spec in plan.detectors
+            ],
+            self._drift_under(plan, toolkit, partition, kept),
+        )
+        every = np.arange(slots)
+        after.validator.grow(slots)
+        after.validator.insert(every, self.validator.extract(every))
+        after.profiles.plan = plan
+        if after.drift is not None:
+            after.drift.plan = plan
+        return after
+
+    def _drift_under(self, plan: StreamPlan, toolkit: Toolkit, partition: int, kept: set[str]) -> DriftStage | None:
+        if plan.profile != "deep":
+            return None
+        return self.drift if "drift" in kept else DriftStage(plan, toolkit, partition)

@@ -1,0 +1,194 @@
+"""What is due in a partition, as a fold of the control topics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import msgspec
+import pytest
+
+from oddtide.domain.detection.ports import DetectorSpec
+from oddtide.domain.detection.threshold import ThresholdRule
+from oddtide.domain.errors import ConfigurationError, NotFoundError
+from oddtide.domain.events import Message
+from oddtide.domain.mlops.events import ModelPromoted, ModelRegistered
+from oddtide.domain.observability.controls import ControlApplied, ControlsInForce, PipelinePublished
+from oddtide.domain.quality.contract import Contract, FeatureRule
+from oddtide.streams.controls import (
+    Controls,
+    Place,
+    PublishedPipelines,
+    check_pipelines,
+    pipeline_key,
+    plan_content,
+    plan_of,
+    publication,
+)
+from oddtide.streams.envelope import Envelope
+from oddtide.streams.pipeline.plan import StreamPlan
+from oddtide.streams.ports import LoggedEvent
+
+T = "2026-01-01T00:00:00Z"
+FOREST = DetectorSpec("pyod:IForest", label="forest")
+PLAN = StreamPlan("pumps", "plant.pumps", detectors=(DetectorSpec("ewma"), FOREST), profile="deep")
+OTHER = replace(PLAN, detectors=(DetectorSpec("ewma", {"warm_up": 3}), FOREST), threshold=ThresholdRule(1e-3, 5.0))
+PLACE = Place("pumps", "plant.pumps", 2)
+
+
+def logged(event: Message) -> LoggedEvent:
+    return LoggedEvent("oddtide.models", 0, 0, 0, "m", Envelope("i", event.type_name(), "/"), event)
+
+
+def promoted(version: int, *, alias: str = "champion", stream: str = "pumps", model: str = "m") -> ModelPromoted:
+    return ModelPromoted(
+        model=model, version=version, stream=stream, digest=f"d{version}", artifact=f"a{version}", time=T, by="ann",
+        alias=alias,
+    )  # fmt: skip
+
+
+def registered(algorithm: str = "IForest", detector: str = "", model: str = "m") -> ModelRegistered:
+    return ModelRegistered(model=model, stream="pumps", algorithm=algorithm, time=T, detector=detector)
+
+
+def published(plan: StreamPlan) -> PipelinePublished:
+    return publication(plan, 4, by="ann", time=T, settings={"name": plan.name})
+
+
+def folded(*events: Message) -> Controls:
+    controls = Controls()
+    for event in events:
+        controls.fold(logged(event))
+    return controls
+
+
+def applied(controls: list[ControlApplied], before: ControlsInForce | None = None) -> ControlsInForce:
+    in_force = before or ControlsInForce()
+    for control in controls:
+        in_force = in_force.after(control)
+    return in_force
+
+
+def models_due(*events: Message, place: Place = PLACE) -> list[ControlApplied]:
+    due = folded(published(PLAN), *events).due(place, ControlsInForce(pipeline=PLAN.version), 40)
+    assert all(control.kind == "model" for control in due)
+    return due
+
+
+def test_the_newest_champion_is_due_until_it_is_in_force() -> None:
+    controls = folded(published(PLAN), registered(), promoted(1), promoted(2))
+    pipeline, model = due = controls.due(PLACE, ControlsInForce(), 40)
+    assert (pipeline.kind, pipeline.pipeline, pipeline.offset, pipeline.kept) == ("pipeline", PLAN.version, 40, ())
+    assert (model.kind, model.detector, model.offset) == ("model", "forest", 40)
+    assert (model.model, model.version, model.digest, model.artifact) == ("m", 2, "d2", "a2")
+    assert controls.due(PLACE, applied([pipeline]), 41) == [msgspec.structs.replace(model, offset=41)]
+    assert controls.due(PLACE, applied(due), 42) == []
+    controls.fold(logged(promoted(3)))
+    assert [control.version for control in controls.due(PLACE, applied(due), 43)] == [3]
+
+
+def test_nothing_new_costs_no_second_look() -> None:
+    controls = folded(published(PLAN))
+    in_force = ControlsInForce(pipeline=PLAN.version)
+    assert controls.due(PLACE, in_force, 1) == controls.due(PLACE, in_force, 2) == []
+    controls.fold(logged(published(OTHER)))
+    assert [control.pipeline for control in controls.due(PLACE, in_force, 3)] == [OTHER.version]
+
+
+def test_models_of_others_are_left_alone() -> None:
+    assert models_due(registered(), promoted(1))
+    assert models_due(registered(), promoted(1, alias="challenger")) == []
+    assert models_due(registered("KNN"), promoted(1)) == []
+    assert models_due(registered(detector="other"), promoted(1)) == []
+    assert models_due(promoted(1)) == []
+    assert models_due(registered(), promoted(1, stream="fans")) == []
+
+
+def test_of_several_champions_the_one_crowned_last_serves() -> None:
+    due = models_due(registered(), registered(model="n"), promoted(1, model="n"), promoted(5), promoted(2, model="n"))
+    assert [(control.model, control.version) for control in due] == [("n", 2)]
+
+
+def test_another_pipeline_keeps_what_it_does_not_change() -> None:
+    controls = folded(published(PLAN), registered(), promoted(1))
+    in_force = applied(controls.due(PLACE, ControlsInForce(), 0))
+    controls.fold(logged(published(OTHER)))
+    (pipeline,) = controls.due(PLACE, in_force, 7)
+    assert (pipeline.pipeline, pipeline.kept) == (OTHER.version, ("validator", "profiles", "detector forest"))
+    assert list(in_force.after(pipeline).models) == ["forest"]
+    wider = replace(OTHER, contract=Contract(features=(FeatureRule("value"), FeatureRule("load"))))
+    controls.fold(logged(published(wider)))
+    pipeline, model = controls.due(PLACE, in_force, 8)
+    assert (pipeline.kept, in_force.after(pipeline).models) == (("validator",), {})
+    assert (model.kind, model.detector) == ("model", "forest")
+
+
+def test_going_back_to_an_older_version_is_publishing_it_again() -> None:
+    pipelines = PublishedPipelines()
+    for plan in (PLAN, OTHER, PLAN):
+        pipelines.take(published(plan))
+    assert [event.version for event in pipelines.versions("pumps")] == [OTHER.version, PLAN.version]
+    newest = pipelines.newest("pumps")
+    assert newest is not None
+    assert pipeline_key(newest) == f"pumps/{PLAN.version}"
+    assert pipelines.plan("pumps", OTHER.version) == replace(OTHER, published_as=OTHER.version)
+
+
+def test_a_version_that_was_never_published_is_an_error() -> None:
+    with pytest.raises(NotFoundError, match="'abc' of the stream 'pumps' was never published"):
+        PublishedPipelines().plan("pumps", "abc")
+
+
+def test_a_pipeline_for_another_topic_is_refused() -> None:
+    controls = folded(published(replace(PLAN, topic="elsewhere")))
+    with pytest.raises(ConfigurationError, match=r"reads elsewhere, not plant\.pumps"):
+        controls.due(PLACE, ControlsInForce(), 0)
+
+
+def test_a_plan_goes_through_the_log_unchanged() -> None:
+    rich = replace(
+        OTHER,
+        contract=Contract(features=(FeatureRule("a", False, -1.5, 2, "skip"), FeatureRule("b")), order="skip"),
+        detectors=(DetectorSpec("half_space_trees", {"trees": 5, "seed": 3}), DetectorSpec("ewma", {"alpha": 0.5})),
+        profile_every=0,
+    )
+    event = msgspec.json.decode(msgspec.json.encode(published(rich)), type=PipelinePublished)
+    read = plan_of(event)
+    assert (read.version, read.content()) == (rich.version, rich.content())
+    assert replace(rich, publish="all").version == rich.version
+
+
+def test_a_plan_that_json_cannot_say_is_not_published() -> None:
+    with pytest.raises(ConfigurationError, match="finite"):
+        plan_content(replace(PLAN, contract=Contract(max_age_s=float("inf"))))
+
+
+def test_a_plan_of_an_older_build_keeps_the_version_that_it_was_published_as() -> None:
+    event = published(PLAN)
+    older = {name: value for name, value in event.plan.items() if name != "drift"}
+    read = plan_of(msgspec.structs.replace(event, plan=older, version="0123456789ab"))
+    assert (read.version, read.digest) == ("0123456789ab", PLAN.digest)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda plan: {**plan, "novelty": 3},
+        lambda plan: {**plan, "detectors": [{**plan["detectors"][0], "weight": 2.0}, plan["detectors"][1]]},
+        lambda plan: {**plan, "profile": "abyssal"},
+    ],
+)
+def test_a_plan_of_a_newer_build_is_refused(change: Callable[[dict[str, object]], dict[str, object]]) -> None:
+    event = published(PLAN)
+    with pytest.raises(ConfigurationError, match="Upgrade oddtide"):
+        plan_of(msgspec.structs.replace(event, plan=change(event.plan)))
+
+
+def test_settings_that_differ_from_what_is_in_force_are_refused_with_the_remedy() -> None:
+    pipelines = PublishedPipelines()
+    check_pipelines([PLAN], pipelines)
+    pipelines.take(published(PLAN))
+    check_pipelines([PLAN, replace(PLAN, name="fans")], pipelines)
+    with pytest.raises(ConfigurationError, match=f"{OTHER.version}; in force is {PLAN.version}, published by ann") as e:
+        check_pipelines([OTHER], pipelines)
+    assert "oddtide pipelines publish" in e.value.remedy
