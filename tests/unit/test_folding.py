@@ -14,6 +14,8 @@ MAIN = threading.main_thread()
 class Processor:
     """Notes on which thread it folds; a record costs what it says, in seconds of processor time."""
 
+    plan = "one"
+
     def __init__(self) -> None:
         self.threads: list[threading.Thread] = []
 
@@ -46,3 +48,12 @@ async def test_slow_batches_go_to_a_thread() -> None:
 async def test_what_was_slow_once_comes_back() -> None:
     where = await folded([0.02], *([[0.0]] * 40), budget_s=0.001)
     assert (where[0], where[1], where[-1]) == (False, False, True)
+
+
+async def test_another_plan_is_as_unknown_as_a_first_batch() -> None:
+    processor: Any = Processor()
+    runner = FoldRunner(processor, budget_s=1.0)
+    for plan in ("one", "one", "two", "two"):
+        processor.plan = plan
+        await runner.fold([0.0])
+    assert [thread is MAIN for thread in processor.threads] == [False, True, False, True]
