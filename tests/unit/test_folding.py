@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Any
+from typing import Any, cast
 
 from oddtide.streams.folding import FoldRunner
 
@@ -55,5 +55,5 @@ async def test_another_plan_is_as_unknown_as_a_first_batch() -> None:
     runner = FoldRunner(processor, budget_s=1.0)
     for plan in ("one", "one", "two", "two"):
         processor.plan = plan
-        await runner.fold([0.0])
+        await runner.fold(cast(Any, [0.0]))
     assert [thread is MAIN for thread in processor.threads] == [False, True, False, True]
