@@ -9,17 +9,33 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, TypeAlias, overload
+from typing import Annotated, Self, TypeAlias, TypeVar, overload
 
 import msgspec
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
-__all__ = ["ByteArray", "FloatArray", "IntArray", "Readings", "Rfc3339", "SeriesColumn", "parse_rfc3339", "rfc3339"]
+__all__ = [
+    "ByteArray",
+    "FloatArray",
+    "IntArray",
+    "Labels",
+    "LabelsColumn",
+    "Readings",
+    "Rfc3339",
+    "SeriesColumn",
+    "parse_rfc3339",
+    "rfc3339",
+]
 
 ByteArray: TypeAlias = NDArray[np.uint8]
 IntArray: TypeAlias = NDArray[np.int64]
 FloatArray: TypeAlias = NDArray[np.float64]
+#: The labels of one reading: texts by name.
+Labels: TypeAlias = Mapping[str, str]
+
+_Item_co = TypeVar("_Item_co", covariant=True)
 
 #: A moment as people and programs write it: UTC, ``2026-01-31T12:00:00.123456789Z``, trailing zeros cut.
 Rfc3339: TypeAlias = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
@@ -39,12 +55,13 @@ def parse_rfc3339(text: str) -> int:
     return int(np.datetime64(text[:-1], "ns").astype(np.int64))
 
 
-class SeriesColumn(Sequence[str]):
-    """``n`` series keys as ranges of UTF-8 over shared bytes: key ``i`` is ``data[at[i] : at[i] + size[i]]``.
+class _Ranges(Sequence[_Item_co]):
+    """``n`` things as ranges over shared bytes, read when somebody asks: thing ``i`` is
+    ``data[at[i] : at[i] + size[i]]``.
 
-    A key costs nothing until somebody asks for it as a ``str``; ranges may overlap, so that a key used often is there
-    once. Read only: whoever changes ``data`` changes every column that shares it. Not checked: that the ranges lie
-    within ``data`` and are UTF-8. Two columns with the same keys are not equal for that: compare their lists.
+    Ranges may overlap, so that what is used often is there once. Read only: whoever changes ``data`` changes every
+    column that shares it. Not checked: that the ranges lie within ``data``. Two columns of the same things are not
+    equal for that: compare their lists.
     """
 
     __slots__ = ("at", "data", "size")
@@ -56,21 +73,14 @@ class SeriesColumn(Sequence[str]):
         self.data, self.at, self.size = data, at, size
 
     @classmethod
-    def of(cls, names: Iterable[str]) -> SeriesColumn:
-        """A column of ``names``, in bytes of its own."""
-        raw = [name.encode() for name in names]
+    def packing(cls, raw: Sequence[bytes]) -> Self:
+        """A column of its own bytes, from each thing's."""
         size = np.fromiter(map(len, raw), dtype=np.int64, count=len(raw))
         return cls(np.frombuffer(b"".join(raw), dtype=np.uint8), np.cumsum(size) - size, size)
 
     @classmethod
-    def repeated(cls, name: str, count: int) -> SeriesColumn:
-        """``count`` times the same key."""
-        data = np.frombuffer(name.encode(), dtype=np.uint8)
-        return cls(data, np.zeros(count, dtype=np.int64), np.full(count, len(data), dtype=np.int64))
-
-    @classmethod
-    def joined(cls, parts: Sequence[SeriesColumn]) -> SeriesColumn:
-        """The keys of all ``parts``, in order. Bytes that parts share are not copied more than once."""
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """The things of all ``parts``, in order. Bytes that parts share are not copied more than once."""
         if len(parts) == 1:
             return parts[0]
         starts: dict[int, int] = {}
@@ -87,38 +97,85 @@ class SeriesColumn(Sequence[str]):
             np.concatenate(shared), np.concatenate([none, *shifted]), np.concatenate([none, *(p.size for p in parts)])
         )
 
-    def take(self, index: IntArray) -> SeriesColumn:
-        """The keys at the positions ``index``, over the same bytes."""
-        return SeriesColumn(self.data, self.at[index], self.size[index])
+    def take(self, index: IntArray) -> Self:
+        """Those at the positions ``index``, over the same bytes."""
+        return type(self)(self.data, self.at[index], self.size[index])
 
-    def packed(self) -> SeriesColumn:
-        """The same keys in bytes of their own, one right after the other and nothing else: fit to be stored."""
+    def packed(self) -> Self:
+        """The same in bytes of their own, one right after the other and nothing else: fit to be stored."""
         ends = np.cumsum(self.size)
         at = ends - self.size
         places = np.arange(ends[-1] if len(ends) else 0) + np.repeat(self.at - at, self.size)
-        return SeriesColumn(self.data[places], at, self.size.copy())
+        return type(self)(self.data[places], at, self.size.copy())
 
     def __len__(self) -> int:
         return len(self.at)
 
     @overload
-    def __getitem__(self, index: int) -> str: ...
+    def __getitem__(self, index: int) -> _Item_co: ...
     @overload
-    def __getitem__(self, index: slice) -> SeriesColumn: ...
-    def __getitem__(self, index: int | slice) -> str | SeriesColumn:
+    def __getitem__(self, index: slice) -> Self: ...
+    def __getitem__(self, index: int | slice) -> _Item_co | Self:
         if isinstance(index, slice):
-            return SeriesColumn(self.data, self.at[index], self.size[index])
+            return type(self)(self.data, self.at[index], self.size[index])
         at = int(self.at[index])
-        return self.data[at : at + int(self.size[index])].tobytes().decode()
+        return self._read(self.data.data[at : at + int(self.size[index])])
 
-    def __iter__(self) -> Iterator[str]:
-        view = self.data.data
+    def __iter__(self) -> Iterator[_Item_co]:
+        view, read = self.data.data, self._read
         for at, size in zip(self.at.tolist(), self.size.tolist(), strict=True):
-            yield str(view[at : at + size], "utf-8")
+            yield read(view[at : at + size])
 
     def __repr__(self) -> str:
         shown = ", ".join(map(repr, self[:5]))
-        return f"SeriesColumn({len(self)}: {shown}{', …' if len(self) > 5 else ''})"
+        return f"{type(self).__name__}({len(self)}: {shown}{', …' if len(self) > 5 else ''})"
+
+    @staticmethod
+    def _read(raw: memoryview) -> _Item_co:
+        raise NotImplementedError
+
+
+class SeriesColumn(_Ranges[str]):
+    """``n`` series keys as ranges of UTF-8 over shared bytes. A key costs nothing until somebody asks for it as a
+    ``str``."""
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, names: Iterable[str]) -> SeriesColumn:
+        """A column of ``names``, in bytes of its own."""
+        return cls.packing([name.encode() for name in names])
+
+    @classmethod
+    def repeated(cls, name: str, count: int) -> SeriesColumn:
+        """``count`` times the same key."""
+        return cls.of([name]).take(np.zeros(count, dtype=np.int64))
+
+    @staticmethod
+    def _read(raw: memoryview) -> str:
+        return str(raw, "utf-8")
+
+
+class LabelsColumn(_Ranges[Labels | None]):
+    """The labels of ``n`` readings as JSON objects of texts over shared bytes; no bytes stand for no labels. Nothing is
+    parsed until somebody asks."""
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, labels: Iterable[Labels | None]) -> LabelsColumn:
+        """A column of ``labels``, or the empty one where none of them has any."""
+        raw = [orjson.dumps(each) if each else b"" for each in labels]
+        return cls.packing(raw if any(raw) else [])
+
+    @classmethod
+    def none(cls, count: int = 0) -> LabelsColumn:
+        """``count`` readings without labels."""
+        return cls.packing([b""] * count)
+
+    @staticmethod
+    def _read(raw: memoryview) -> Labels | None:
+        return orjson.loads(raw) if len(raw) else None
 
 
 @dataclass(slots=True)
@@ -140,7 +197,7 @@ class Readings:
     offsets: IntArray
     rows: IntArray
     arrivals: IntArray
-    labels: Sequence[Mapping[str, str] | None] = field(default_factory=tuple)
+    labels: LabelsColumn = field(default_factory=LabelsColumn.none)
 
     def __len__(self) -> int:
         return len(self.series)
@@ -155,5 +212,5 @@ class Readings:
             offsets=self.offsets[where],
             rows=self.rows[where],
             arrivals=self.arrivals[where],
-            labels=[self.labels[i] for i in where.tolist()] if self.labels else (),
+            labels=self.labels.take(where) if self.labels else self.labels,
         )

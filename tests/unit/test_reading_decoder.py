@@ -231,12 +231,6 @@ def test_good_and_bad_records_keep_their_order() -> None:
     assert (decoded.first, decoded.next, decoded.records) == (1, 10, 6)
 
 
-def test_names_seen_are_forgotten_when_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("oddtide.streams.codecs.fast._REMEMBERED", 2)
-    records = [record(reading(series=f"s{i % 5}"), offset=i) for i in range(20)]
-    assert list(decode(*records).readings.series) == [f"s{i % 5}" for i in range(20)]
-
-
 def test_anything_can_be_shown_briefly() -> None:
     assert show(object()) == "object"
     assert show("x" * 1_000) == repr("x" * 60) + "… (1000 long)"

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from oddtide.adapters.files.columns import ColumnKind, TableOptions, resolve
 from oddtide.adapters.files.rows import ROW_EPOCH_NS
 from oddtide.domain.errors import UsageError
-from oddtide.domain.readings import FloatArray, IntArray, Readings, SeriesColumn
+from oddtide.domain.readings import FloatArray, IntArray, LabelsColumn, Readings, SeriesColumn
 from oddtide.streams.codecs.decoded import Decoded, Refusal
 from oddtide.streams.codecs.times import nanoseconds
 
@@ -41,7 +41,7 @@ def plain_columns(values: NDArray[Any], options: TableOptions, name: str) -> Fou
     features = feature_names(block.shape[1], options.features)
     times = ROW_EPOCH_NS + np.arange(len(block), dtype=np.int64) * _SECOND
     series = SeriesColumn.repeated(options.name or name, len(block))
-    return features, _decoded(series, times, np.ones(len(block), np.bool_), block, ()), []
+    return features, _decoded(series, times, np.ones(len(block), np.bool_), block, LabelsColumn.none()), []
 
 
 def frame_columns(frame: Mapping[str, Any], options: TableOptions, name: str) -> Found:
@@ -59,9 +59,9 @@ def frame_columns(frame: Mapping[str, Any], options: TableOptions, name: str) ->
         else SeriesColumn.repeated(options.name or name, rows)
     )
     block = np.column_stack([_numbers(arrays[column], column) for column in columns.features.values()])
-    labels = [
+    labels = LabelsColumn.of(
         {key: str(arrays[key][i]) for key in columns.labels} for i in range(rows)
-    ] if columns.labels else ()  # fmt: skip
+    ) if columns.labels else LabelsColumn.none()  # fmt: skip
     return tuple(columns.features), _decoded(series, times, known, block, labels), notes
 
 
@@ -94,7 +94,7 @@ def _decoded(
     times: IntArray,
     known: NDArray[np.bool_],
     block: FloatArray,
-    labels: Sequence[Mapping[str, str]],
+    labels: LabelsColumn,
 ) -> Decoded:
     """Readings, with refusals for rows whose time is unreadable or where a number is infinite."""
     rows = len(series)

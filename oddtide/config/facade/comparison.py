@@ -17,7 +17,7 @@ from oddtide.config.facade.scorer import Scorer
 from oddtide.config.facade.training import train_on
 from oddtide.domain.detection.ports import DetectorSpec
 from oddtide.domain.errors import UsageError
-from oddtide.domain.readings import FloatArray, Readings, SeriesColumn
+from oddtide.domain.readings import FloatArray, LabelsColumn, Readings, SeriesColumn
 from oddtide.streams.codecs.decoded import Decoded
 from oddtide.streams.pipeline.plan import StreamPlan
 
@@ -153,7 +153,7 @@ def _gather(
         offsets=np.concatenate([part.offsets for part in parts]),
         rows=np.concatenate([part.rows for part in parts]),
         arrivals=np.concatenate([part.arrivals for part in parts]),
-        labels=[labels for part in parts for labels in (part.labels or [None] * len(part))] if column else (),
+        labels=LabelsColumn.joined([part.labels or LabelsColumn.none(len(part)) for part in parts]),
     ), found.parts[0].origin.features
 
 

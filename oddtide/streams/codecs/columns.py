@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from oddtide.domain.errors import DecodeError
 from oddtide.domain.quality.reasons import Reason
-from oddtide.domain.readings import FloatArray, IntArray, SeriesColumn
+from oddtide.domain.readings import FloatArray, IntArray, LabelsColumn, SeriesColumn
 from oddtide.streams.codecs.blocks import Block, RowRefusal
 from oddtide.streams.codecs.json_reading import (
     Origin,
@@ -239,5 +239,5 @@ def _block(
         series=SeriesColumn.of(series),
         times=times,
         values=values,
-        labels=labels if any(labels) else (),
+        labels=LabelsColumn.of(labels),
     )

@@ -1,134 +1,111 @@
-"""The ordinary case, fast: bare JSON readings without headers, decoded in one tight loop.
+"""The ordinary case, fast: bare JSON readings without headers, read by compiled loops over the bytes of a block.
 
 It refuses nothing: whatever is not plainly in order is left to the exact path (``odd``), so that the two cannot
-disagree on what a reading means. Every record is decoded on its own: joining records to decode them at once would let
-two broken ones complete each other.
+disagree on what a reading means. Every record is read within its own bytes: joining records to decode them at once
+would let two broken ones complete each other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from operator import itemgetter
-from typing import Any
-
 import numpy as np
-import orjson
+from numpy.typing import NDArray
 
-from oddtide.domain.errors import DecodeError
-from oddtide.domain.readings import SeriesColumn
+from oddtide.domain.readings import ByteArray, IntArray, LabelsColumn, SeriesColumn
 from oddtide.streams.codecs.blocks import Block
-from oddtide.streams.codecs.decoded import RecordLike
-from oddtide.streams.codecs.json_reading import Origin, Rules, read_labels, read_series
-from oddtide.streams.codecs.times import nanoseconds
+from oddtide.streams.codecs.json_reading import Rules
+from oddtide.streams.codecs.record_block import RecordBlock
 
 __all__ = ["FastPath"]
 
-_NUMBERS = frozenset({float, int})
-_PLAIN = Origin()
-#: Series' names remembered as valid; forgotten all at once when there are more.
-_REMEMBERED = 200_000
-
 
 class FastPath:
-    """Decodes what is ordinary. Holds no state but a bounded memory of names seen, which alters no outcome."""
+    """Decodes what is ordinary. Holds no state."""
 
     def __init__(self, rules: Rules) -> None:
-        self._rules = rules
-        self._names: dict[str, str] = {}
-        single = len(rules.names) == 1
-        self._field = "value" if single else "features"
-        self._pick: Callable[[Any], Any] | None = None if single else itemgetter(*rules.names)
+        from oddtide.streams.codecs import decimals, json_scan, time_scan  # numba is heavy
 
-    def decode(self, records: Sequence[RecordLike]) -> tuple[Block, list[int]]:
+        self._scan, self._decimals, self._times = json_scan, decimals, time_scan
+        self._wide = len(rules.names)
+        self._names: json_scan.Names | None = None
+        if self._wide > 1:
+            names = SeriesColumn.of(rules.names)
+            required = np.array(rules.required, dtype=np.int64)
+            self._names = (json_scan.words_of(_padded(names.data)), names.at, names.size, required)
+        self._limits = (rules.max_series_bytes, rules.max_labels, rules.max_label_length)
+
+    def decode(self, block: RecordBlock) -> tuple[Block, IntArray]:
         """The readings of the ordinary records, and the positions of the others, ascending."""
-        kept: list[int] = []
-        odd: list[int] = []
-        series: list[str] = []
-        times: list[object] = []
-        values: list[object] = []
-        labels: dict[int, Mapping[str, str]] = {}
-        loads, names, field, number = orjson.loads, self._names, self._field, self._number
-        for position, record in enumerate(records):
-            if record.headers:
-                odd.append(position)
-                continue
-            try:
-                document = loads(record.value)  # type: ignore[arg-type]  # null is refused like any other
-                size = len(document)
-                name = document["series"]
-                time = document["time"]
-                value = document[field]
-                known = names.get(name) or self._admit(name)
-                if type(value) is not float:
-                    value = number(value)
-                if size != 3:
-                    self._label(document, size, labels, len(kept))
-            except (ValueError, TypeError, LookupError, DecodeError):
-                odd.append(position)
-                continue
-            kept.append(position)
-            series.append(known)
-            times.append(time)
-            values.append(value)
-        return self._block(kept, series, times, values, labels, odd), odd
+        scan, rows = self._scan, len(block)
+        found = np.empty((rows, scan.FIELDS), dtype=np.int64)
+        mantissas = np.empty((rows, self._wide), dtype=np.int64)
+        exponents = np.full((rows, self._wide), scan.MISSING, dtype=np.int64)
+        self._look(block, found, mantissas, exponents)
+        columns = np.ascontiguousarray(found.T)
+        ok = columns[scan.DONE] != 0
+        values, sure = self._doubles(mantissas.reshape(-1), exponents.reshape(-1))
+        ok &= sure.reshape(rows, self._wide).all(axis=1)
+        times = self._moments(block.data, columns, ok)
+        return self._block(block.data, columns, ok, times, values.reshape(rows, self._wide)), np.flatnonzero(~ok)
 
-    def _admit(self, name: object) -> str:
-        """Remember a valid name: one object for all readings of a series, its hash computed once."""
-        if type(name) is not str:
-            raise TypeError
-        if len(self._names) >= _REMEMBERED:
-            self._names.clear()
-        self._names[name] = name = read_series(name, _PLAIN, self._rules)
-        return name
+    def _look(self, block: RecordBlock, found: IntArray, mantissas: IntArray, exponents: IntArray) -> None:
+        """Scan the records, and then once more those so near to the end of the data that words reach beyond it."""
+        scan, words = self._scan, self._scan.words_of(block.data)
+        at, size, headers = block.value_at, block.value_size, block.headers
+        scan.scan(words, at, size, headers, self._names, self._limits, found, mantissas, exponents)
+        last = np.flatnonzero(at + size > len(words))
+        if len(last):
+            base = int(at[last].min())
+            words = scan.words_of(_padded(block.data[base:]))
+            again = np.empty((len(last), scan.FIELDS), dtype=np.int64)
+            numbers, powers = mantissas[last], exponents[last]
+            scan.scan(
+                words, at[last] - base, size[last], headers[last], self._names, self._limits, again, numbers, powers
+            )
+            again[:, [scan.SERIES_AT, scan.TIME_AT, scan.LABELS_AT]] += base
+            found[last], mantissas[last], exponents[last] = again, numbers, powers
 
-    def _number(self, value: object) -> object:
-        """An integer as it is; for a stream of several features, their tuple."""
-        if self._pick is None:
-            if type(value) is int:
-                return value
-            raise TypeError
-        if type(value) is not dict or len(value) != len(self._rules.names):
-            raise TypeError
-        numbers = self._pick(value)
-        if not set(map(type, numbers)) <= _NUMBERS:
-            raise TypeError
-        return tuple(numbers)
+    def _doubles(self, mantissas: IntArray, exponents: IntArray) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        bits, sure = np.empty(len(mantissas), dtype=np.uint64), np.ones(len(mantissas), dtype=np.bool_)
+        values = bits.view(np.float64)
+        self._decimals.to_doubles(mantissas, exponents, self._scan.MISSING, bits, values, sure)
+        return values, sure
 
-    def _label(self, document: object, size: int, labels: dict[int, Mapping[str, str]], place: int) -> None:
-        if size != 4 or type(document) is not dict:
-            raise TypeError
-        given = read_labels(document["labels"], self._rules)
-        if given is not None:
-            labels[place] = given
+    def _moments(self, data: ByteArray, columns: IntArray, ok: NDArray[np.bool_]) -> IntArray:
+        """The times in nanoseconds; ``ok`` ceases to be so for those that are not ordinary."""
+        scan, times = self._scan, np.empty(len(ok), dtype=np.int64)
+        kinds, numbers = columns[scan.TIME_KIND], columns[scan.MANTISSA]
+        doubles = np.empty(0)
+        if (ok & (kinds == scan.FRACTION)).any():
+            doubles, sure = self._doubles(numbers, columns[scan.EXPONENT])
+            ok &= sure | (kinds != scan.FRACTION)
+        self._times.read_times(data, kinds, columns[scan.TIME_AT], columns[scan.TIME_SIZE], numbers, doubles, times, ok)
+        return times
 
     def _block(
         self,
-        kept: list[int],
-        series: list[str],
-        times: list[object],
-        values: list[object],
-        labels: dict[int, Mapping[str, str]],
-        odd: list[int],
+        data: ByteArray,
+        columns: IntArray,
+        ok: NDArray[np.bool_],
+        times: IntArray,
+        values: NDArray[np.float64],
     ) -> Block:
-        moments, ok = nanoseconds(times)
-        block = Block(
-            records=np.array(kept, dtype=np.int64),
-            rows=np.zeros(len(kept), dtype=np.int64),
-            series=SeriesColumn.of(series),
-            times=moments,
-            values=np.array(values, dtype=np.float64).reshape(len(kept), len(self._rules.names)),
-            labels=[labels.get(place) for place in range(len(kept))] if labels else (),
-        )
-        if ok.all():
-            return block
-        odd.extend(block.records[~ok].tolist())
-        odd.sort()
-        picks = np.flatnonzero(ok).tolist()
+        scan, records = self._scan, np.arange(len(ok))
+        if not ok.all():
+            records = np.flatnonzero(ok)
+            columns, times, values = columns[:, records], times[records], values[records]
+        labels = LabelsColumn(data, columns[scan.LABELS_AT], columns[scan.LABELS_SIZE])
         return Block(
-            records=block.records[ok],
-            rows=block.rows[ok],
-            series=block.series.take(np.flatnonzero(ok)),
-            times=moments[ok],
-            values=block.values[ok],
-            labels=[block.labels[i] for i in picks] if labels else (),
+            records=records,
+            rows=np.zeros(len(records), dtype=np.int64),
+            series=SeriesColumn(data, columns[scan.SERIES_AT], columns[scan.SERIES_SIZE]),
+            times=times,
+            values=values,
+            labels=labels if labels.size.any() else LabelsColumn.none(),
         )
+
+
+def _padded(data: ByteArray) -> ByteArray:
+    """A copy with eight bytes more, read only like the bytes of a block."""
+    padded = np.concatenate([data, np.zeros(8, dtype=np.uint8)])
+    padded.flags.writeable = False
+    return padded

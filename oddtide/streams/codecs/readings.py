@@ -12,6 +12,7 @@ from oddtide.streams.codecs.columns import is_batch, read_batch
 from oddtide.streams.codecs.decoded import WHOLE_RECORD, Decoded, RecordLike, Refusal
 from oddtide.streams.codecs.fast import FastPath
 from oddtide.streams.codecs.json_reading import Row, Rules, read_one
+from oddtide.streams.codecs.record_block import RecordBlock
 
 __all__ = ["ReadingDecoder"]
 
@@ -31,17 +32,18 @@ class ReadingDecoder:
 
     def decode(self, records: Sequence[RecordLike]) -> Decoded:
         """Decode ``records``; the readings and the refusals come in the records' order."""
+        records = RecordBlock.of(records)
         block, odd = self._fast.decode(records)
-        blocks, refusals = self._exact(records, odd)
+        blocks, refusals = self._exact(records, odd.tolist())
         return Decoded(
             readings=assemble([block, *blocks], records, len(self._rules.names)),
             refusals=refusals,
             records=len(records),
-            first=records[0].offset if records else 0,
-            next=records[-1].offset + 1 if records else 0,
+            first=records.first if records else 0,
+            next=records.last + 1 if records else 0,
         )
 
-    def _exact(self, records: Sequence[RecordLike], positions: Sequence[int]) -> tuple[list[Block], list[Refusal]]:
+    def _exact(self, records: RecordBlock, positions: Sequence[int]) -> tuple[list[Block], list[Refusal]]:
         rows: list[Row] = []
         places: list[int] = []
         blocks: list[Block] = []

@@ -16,7 +16,7 @@ import orjson
 from oddtide.domain.detection.events import Verdict
 from oddtide.domain.detection.ports import Scores
 from oddtide.domain.errors import DecodeError
-from oddtide.domain.readings import FloatArray, Readings, SeriesColumn
+from oddtide.domain.readings import FloatArray, LabelsColumn, Readings, SeriesColumn
 from oddtide.streams.pipeline.verdicts import Origin, VerdictColumns
 
 __all__ = ["FRAME_TYPE", "encode_frames", "expand_frame"]
@@ -114,7 +114,7 @@ def _decode(frame: bytes) -> VerdictColumns:
         column("offset"),
         column("row"),
         column("arrival"),
-        [orjson.loads(text) if text else None for text in labels],
+        LabelsColumn.of(orjson.loads(text) if text else None for text in labels),
     )
     scores = Scores(
         column("score"), column("p_value"), contributions, column("seen"), block("expected"), block("lower"),
