@@ -22,7 +22,7 @@ from oddtide.domain.mlops.events import (
     TrainingFailed,
     TrainModel,
 )
-from oddtide.domain.observability.controls import PipelinePublished
+from oddtide.domain.observability.controls import PipelinePublished, PlannedWorkCancelled, PlannedWorkDeclared
 from oddtide.domain.observability.events import (
     AcknowledgeAlert,
     AgentDegraded,
@@ -142,6 +142,7 @@ class TopicCatalogue:
         )  # fmt: skip
         commands = (AcknowledgeAlert, ResolveAlert, TrainModel, PromoteModel)
         feedback = (FeedbackGiven, FeedbackWithdrawn)
+        work = (PlannedWorkDeclared, PlannedWorkCancelled)
         return [
             self._kept_topic("alerts", "alert", alerts, "alerts and their lifecycle", self.partitions),
             self._kept_topic("models", "model", models, "the model registry's log", 1),
@@ -149,6 +150,7 @@ class TopicCatalogue:
                       "published pipeline versions; a stream's newest record is the one in force",
                       {"cleanup.policy": "compact"}),
             self._kept_topic("feedback", "series", feedback, "labels from people", self.partitions),
+            self._kept_topic("plannedwork", "stream", work, "planned work: when not to wake anybody", 1),
             self._kept_topic("commands", "target", commands, "requests to the agents", 1),
             TopicSpec(self.name("health"), "health", "worker", health, 1, "workers' heartbeats",
                       {"retention.ms": str(7 * _DAY_MS)}),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Literal
 
 import msgspec
 import pytest
@@ -13,7 +14,15 @@ from oddtide.domain.detection.threshold import ThresholdRule
 from oddtide.domain.errors import ConfigurationError, NotFoundError
 from oddtide.domain.events import Message
 from oddtide.domain.mlops.events import ModelPromoted, ModelRegistered
-from oddtide.domain.observability.controls import ControlApplied, ControlsInForce, PipelinePublished
+from oddtide.domain.observability.controls import (
+    ControlApplied,
+    ControlsInForce,
+    PipelinePublished,
+    PlannedWindow,
+    PlannedWorkCancelled,
+    PlannedWorkDeclared,
+)
+from oddtide.domain.observability.events import FeedbackGiven, FeedbackWithdrawn
 from oddtide.domain.quality.contract import Contract, FeatureRule
 from oddtide.streams.controls import (
     Controls,
@@ -192,3 +201,53 @@ def test_settings_that_differ_from_what_is_in_force_are_refused_with_the_remedy(
     with pytest.raises(ConfigurationError, match=f"{OTHER.version}; in force is {PLAN.version}, published by ann") as e:
         check_pipelines([OTHER], pipelines)
     assert "oddtide pipelines publish" in e.value.remedy
+
+
+def accepted(
+    id: str,
+    verdict: str = "app/pumps/plant.pumps/2/17/0@abc",
+    label: Literal["accepted", "dismissed"] = "accepted",
+) -> FeedbackGiven:
+    return FeedbackGiven(id=id, verdict=verdict, label=label, by="ann", time=T, series="pump-1")
+
+
+def test_an_accepted_level_is_due_once_where_its_verdict_is_from() -> None:
+    controls = folded(published(PLAN), accepted("f1"), accepted("f2"), accepted("f3"))
+    controls.fold(logged(FeedbackWithdrawn(feedback="f2", by="ann", time=T)))
+    in_force = ControlsInForce(pipeline=PLAN.version)
+    due = controls.due(PLACE, in_force, 9)
+    assert [(c.kind, c.feedback, c.series, c.offset) for c in due] == [
+        ("feedback", "f1", "pump-1", 9),
+        ("feedback", "f3", "pump-1", 9),
+    ]
+    assert controls.due(PLACE._replace(partition=1), in_force, 9) == []
+    controls.fold(logged(FeedbackWithdrawn(feedback="f1", by="ann", time=T)))
+    assert controls.due(PLACE, applied(due, in_force), 10) == []
+
+
+@pytest.mark.parametrize("verdict", ["v1", "a/b/c/2/17@x", "app/pumps/plant.pumps/two/17/0@abc", "app/pumps//2/17/0@a"])
+def test_a_word_about_no_verdict_alters_nothing(verdict: str) -> None:
+    controls = folded(published(PLAN), accepted("f1", verdict), accepted("f2", label="dismissed"))
+    assert controls.due(PLACE, ControlsInForce(pipeline=PLAN.version), 0) == []
+
+
+def work(id: str, stream: str = "pumps") -> PlannedWorkDeclared:
+    window = PlannedWindow(id=id, from_time=T, to_time="2026-01-02T00:00:00Z", series=("pump-*",))
+    return PlannedWorkDeclared(stream=stream, window=window, by="ann", time=T)
+
+
+def test_planned_work_is_due_in_every_partition_until_it_is_cancelled() -> None:
+    controls = folded(published(PLAN), work("w1"), work("w2"), work("w3", "fans"))
+    in_force = ControlsInForce(pipeline=PLAN.version)
+    due = controls.due(PLACE, in_force, 5)
+    assert [(c.kind, c.work and c.work.id, c.cancelled) for c in due] == [
+        ("planned_work", "w1", ""),
+        ("planned_work", "w2", ""),
+    ]
+    assert controls.due(PLACE._replace(partition=0), in_force, 5) == due
+    then = applied(due, in_force)
+    controls.fold(logged(PlannedWorkCancelled(work="w1", stream="pumps", by="ann", time=T)))
+    (ended,) = controls.due(PLACE, then, 8)
+    assert (ended.work, ended.cancelled) == (None, "w1")
+    assert [window.id for window in then.after(ended).planned_work] == ["w2"]
+    assert [c.work and c.work.id for c in controls.due(PLACE, in_force, 8)] == ["w2"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import orjson
@@ -13,7 +13,7 @@ import pytest
 
 from oddtide.domain.detection.ports import Detector, DetectorSpec, Rows, Scores
 from oddtide.domain.detection.registry import build_detector
-from oddtide.domain.errors import NotFoundError, StateMismatchError
+from oddtide.domain.errors import ConfigurationError, NotFoundError, StateMismatchError
 from oddtide.domain.events import Message
 from oddtide.domain.mlops.events import ModelPromoted, ModelRegistered
 from oddtide.domain.readings import IntArray
@@ -95,7 +95,8 @@ class Surroundings:
 
     def __post_init__(self) -> None:
         self.gate.set()
-        self.publish(self.plan)
+        if self.controls.pipelines.newest(self.plan.name) is None:
+            self.publish(self.plan)
 
     def publish(self, plan: StreamPlan) -> None:
         event = publication(plan, 1, by="ann", time="", settings={})
@@ -256,15 +257,55 @@ async def test_history_is_folded_in_silence_with_each_model_at_its_offset() -> N
     assert whole.committed == []
 
 
-async def test_a_model_that_cannot_be_read_is_left_alone_and_reported() -> None:
+async def test_a_model_that_cannot_be_read_is_tried_again_ever_more_rarely(monkeypatch: pytest.MonkeyPatch) -> None:
     around = Surroundings()
     around.promote(1, 2.0)
-    around.store.clear()
+    content, now = around.store.pop("a1"), [100.0]
     owner = around.owner()
+    monkeypatch.setattr(owner._taker, "_clock", lambda: now[0])
     await run(owner, around, records(0, 3), records(3, 5))
     assert [[c.kind for c in o.completed.controls] for o in around.committed] == [["pipeline"], []]
     (role,) = around.board.snapshot().roles
     assert (role.state, "m@1" in role.reason) == ("degraded", True)
+    now[0] += 1.0
+    await run(owner, around, records(5, 6))
+    around.store["a1"] = content
+    now[0] += 1.5
+    await run(owner, around, records(6, 7))
+    assert digests(owner) == {}
+    now[0] += 0.5
+    await run(owner, around, records(7, 9))
+    assert [[c.offset for c in o.completed.controls] for o in around.committed] == [[0], [], [], [], [7]]
+    assert digests(owner) == {"pyod:Level": "d1"}
+    (role,) = around.board.snapshot().roles
+    assert (role.state, role.reason) == ("running", "")
+
+
+async def test_a_published_pipeline_takes_effect_between_batches_and_a_rebuild_finds_it_there() -> None:
+    other = replace(PLAN, detectors=(DetectorSpec("ewma"),))
+    before = Surroundings()
+    owner = before.owner()
+    await run(owner, before, records(0, 4))
+    before.publish(other)
+    await run(owner, before, records(4, 9))
+    assert [o.completed.pipeline_version for o in before.committed] == [PLAN.version, other.version]
+    assert [(c.offset, c.kept) for c in before.committed[1].completed.controls] == [(4, ("validator", "profiles"))]
+    after = Surroundings(controls=before.controls)
+    second = after.owner(ledger_of(before.committed))
+    await run(second, after, records(0, 7), records(7, 12))
+    assert second.processor.plan.version == other.version
+    (outcome,) = after.committed
+    assert (outcome.completed.from_offset, outcome.completed.controls) == (9, [])
+
+
+async def test_a_pipeline_that_cannot_run_here_is_no_reason_to_go_on_with_the_old_one() -> None:
+    around = Surroundings()
+    owner = around.owner()
+    await run(owner, around, records(0, 2))
+    around.publish(replace(PLAN, detectors=(DetectorSpec("newfangled"),)))
+    with pytest.raises(ConfigurationError, match=r"cannot run here: There is no detector 'newf.*start the worker"):
+        await owner.feed(records(2, 4), around.acknowledge)
+    assert len(around.committed) == 1
 
 
 async def test_without_its_model_history_cannot_be_folded() -> None:

@@ -27,6 +27,8 @@ class Verdict(Event, frozen=True, kw_only=True):
     most (for a stream of one feature, that one). ``maturity`` is ``seen / needed`` capped at 1; below 1 the
     detector is still warming up and ``p_value`` is 1. ``p_value`` is in (0, 1]; with several detectors it is the
     Bonferroni-corrected smallest and ``detector`` names the one that gave it. Contributions sum to ``score``.
+    ``suppressed_by`` is the id of the planned work during which the reading was made: such a verdict is no anomaly,
+    whatever its score, and the detectors did not learn the reading.
     """
 
     id: str
@@ -54,6 +56,7 @@ class Verdict(Event, frozen=True, kw_only=True):
     offset: int = 0
     row: int = 0
     reason: str = ""
+    suppressed_by: str = ""
 
 
 class AnomalyDetected(Verdict, frozen=True, kw_only=True):

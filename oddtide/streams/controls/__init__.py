@@ -6,7 +6,7 @@ when a worker hears of the event; so it must be written down where the verdicts 
 same verdicts twice.
 
 - The :class:`ControlBoard` of every ingest worker follows the control topics. One file a kind of control folds them
-  (:mod:`.pipelines`, :mod:`.models`).
+  (:mod:`.pipelines`, :mod:`.models`, :mod:`.feedback`, :mod:`.planned_work`).
 - Before each batch of a partition its owner asks what is *due* where so much is in force by now
   (:meth:`Controls.due`), puts it in force at the batch's first offset, and the batch's ledger record lists it, in the
   same transaction as the verdicts.

@@ -9,11 +9,13 @@ from typing import Any
 from oddtide.domain.errors import OddtideError
 from oddtide.domain.observability.controls import ControlApplied, ControlsInForce
 from oddtide.streams.broker import BrokerAccess
+from oddtide.streams.controls.feedback import FeedbackControls
 from oddtide.streams.controls.following import TopicFollower
 from oddtide.streams.controls.kinds import ControlKind, Place
 from oddtide.streams.controls.models import ModelControls
 from oddtide.streams.controls.opening import check_pipelines, publish_missing
 from oddtide.streams.controls.pipelines import PublishedPipelines
+from oddtide.streams.controls.planned_work import PlannedWorkControls
 from oddtide.streams.pipeline.plan import StreamPlan
 from oddtide.streams.ports import LoggedEvent
 from oddtide.streams.topics import TopicCatalogue
@@ -21,7 +23,7 @@ from oddtide.streams.topics import TopicCatalogue
 __all__ = ["ControlBoard", "Controls", "control_topics"]
 
 #: The topics that controls travel on, by role.
-CONTROL_ROLES = ("pipelines", "models")
+CONTROL_ROLES = ("pipelines", "models", "feedback", "plannedwork")
 
 
 def control_topics(catalogue: TopicCatalogue) -> Mapping[str, int]:
@@ -33,12 +35,14 @@ def control_topics(catalogue: TopicCatalogue) -> Mapping[str, int]:
 class Controls:
     """All kinds of controls as one fold, without Kafka.
 
-    What is due comes in a fixed order (pipeline, models) and as if each were in force before the
-    next is asked for: a model may be due only because the pipeline before it brings its detector."""
+    What is due comes in a fixed order (pipeline, models, feedback, planned work) and as if each were in force before
+    the next is asked for: a model may be due only because the pipeline before it brings its detector."""
 
     def __init__(self) -> None:
         self.pipelines = PublishedPipelines()
-        self._kinds: tuple[ControlKind, ...] = (self.pipelines, ModelControls(self.pipelines))
+        self._kinds: tuple[ControlKind, ...] = (
+            self.pipelines, ModelControls(self.pipelines), FeedbackControls(), PlannedWorkControls(),
+        )  # fmt: skip
         self._folded = 0
         self._nothing_due: dict[Place, tuple[int, ControlsInForce]] = {}
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
 
 import numpy as np
+from numpy.typing import NDArray
 
 from oddtide.domain.detection.ports import Detector, Rows, Scores
 from oddtide.domain.drift.events import DetectorAdapted, DriftDetected, DriftWarned
@@ -15,6 +15,7 @@ from oddtide.domain.slots import SlotColumns, SlotState
 from oddtide.streams.envelope import derive_id
 from oddtide.streams.pipeline.outcome import Published
 from oddtide.streams.pipeline.plan import StreamPlan
+from oddtide.streams.pipeline.planned_work import advance, scattered
 from oddtide.streams.ports import Toolkit
 
 __all__ = ["DriftStage"]
@@ -32,15 +33,22 @@ class DriftStage:
         self._watch = DriftWatch(plan.drift, toolkit.monitors(plan.drift), plan.contract.names)
 
     def watch(
-        self, readings: Readings, rows: Rows, detectors: Sequence[Detector], scored: list[Scores]
+        self,
+        readings: Readings,
+        rows: Rows,
+        detectors: Sequence[Detector],
+        scored: list[Scores],
+        suppressed: NDArray[np.bool_] | None = None,
     ) -> list[Published]:
         """Take the batch's values and first detector's scores (those past its warm-up); the events that followed.
-        ``scored`` is mended in place where a reset changed what comes after it."""
+        ``scored`` is mended in place where a reset changed what comes after it. Rows that are ``suppressed`` (n,) are
+        not watched."""
         events: list[Published] = []
         scores = self._watched_scores(detectors, scored)
         self.grow(int(rows.slots.max()) + 1 if len(rows) else 0)
         counts = self._columns["readings"]
-        for row in range(len(rows)):
+        watched = range(len(rows)) if suppressed is None else np.flatnonzero(~suppressed).tolist()
+        for row in watched:
             slot = int(rows.slots[row])
             counts[slot] += 1
             findings = self._watch.update(slot, readings.values[row].tolist(), scores[row])
@@ -50,7 +58,7 @@ class DriftStage:
             if drifts and self.plan.drift.adaptation != "none":
                 events += self._adapt(readings, row, drifts[-1])
                 if self.plan.drift.adaptation == "reset":
-                    self._reset(row, rows, detectors, scored)
+                    self._reset(row, rows, detectors, scored, suppressed)
                     scores = self._watched_scores(detectors, scored)
         return events
 
@@ -84,13 +92,23 @@ class DriftStage:
         shown: list[float] = np.where(first.seen >= detectors[0].warm_up, first.score, np.nan).tolist()
         return shown
 
-    def _reset(self, row: int, rows: Rows, detectors: Sequence[Detector], scored: list[Scores]) -> None:
+    def _reset(
+        self,
+        row: int,
+        rows: Rows,
+        detectors: Sequence[Detector],
+        scored: list[Scores],
+        suppressed: NDArray[np.bool_] | None,
+    ) -> None:
         slot = int(rows.slots[row])
         later = row + 1 + np.flatnonzero(rows.slots[row + 1 :] == slot)
         again = Rows(rows.slots[later], rows.times[later], rows.values[later])
+        untaught = suppressed[later] if suppressed is not None else None
         for position, detector in enumerate(detectors):
             detector.forget(rows.slots[row : row + 1])
-            scored[position] = _overwritten(scored[position], later, detector.advance(again))
+            if len(later):
+                mended = (later, advance(detector, again, untaught))
+                scored[position] = scattered([(np.arange(len(rows)), scored[position]), mended], len(rows))
 
     def _sign(self, readings: Readings, row: int, count: int, finding: Finding) -> Published:
         watched, kind, before, after = finding
@@ -137,14 +155,3 @@ class DriftStage:
             )
             events.append(Published("drift", series, ident, event))
         return events
-
-
-def _overwritten(scores: Scores, where: IntArray, part: Scores) -> Scores:
-    columns = {}
-    for column in fields(Scores):
-        old, new = getattr(scores, column.name), getattr(part, column.name)
-        if old is not None and new is not None:
-            old = old.copy()
-            old[where] = new
-        columns[column.name] = old
-    return Scores(**columns)

@@ -17,6 +17,7 @@ from oddtide.domain.detection.events import Verdict
 from oddtide.domain.detection.ports import Scores
 from oddtide.domain.errors import DecodeError
 from oddtide.domain.readings import FloatArray, LabelsColumn, Readings, SeriesColumn
+from oddtide.streams.pipeline.planned_work import Suppressed
 from oddtide.streams.pipeline.verdicts import Origin, VerdictColumns
 
 __all__ = ["FRAME_TYPE", "encode_frames", "expand_frame"]
@@ -63,6 +64,9 @@ def _encode(columns: VerdictColumns, start: int, stop: int) -> bytes:
         "needed": columns.needed[part],
         "driver": columns.driver[part],
     }
+    if columns.suppressed is not None and columns.suppressed.rows[part].any():
+        under = [columns.suppressed.by(row) or None for row in range(start, stop)]
+        data["suppressed_by"] = pa.array(under, pa.string()).dictionary_encode()
     if readings.labels:
         texts = [orjson.dumps(labels).decode() if labels else None for labels in readings.labels[start:stop]]
         data["labels"] = pa.array(texts, pa.string()).dictionary_encode()
@@ -120,4 +124,13 @@ def _decode(frame: bytes) -> VerdictColumns:
         column("score"), column("p_value"), contributions, column("seen"), block("expected"), block("lower"),
         block("upper"),
     )  # fmt: skip
-    return VerdictColumns(origin, readings, scores, column("driver"), column("needed"), column("is_anomaly"))
+    under = table.column("suppressed_by").to_pylist() if "suppressed_by" in table.column_names else []
+    return VerdictColumns(
+        origin, readings, scores, column("driver"), column("needed"), column("is_anomaly"), _suppressed(under)
+    )
+
+
+def _suppressed(under: list[str | None]) -> Suppressed | None:
+    ids = tuple(dict.fromkeys(id for id in under if id))
+    which = np.array([ids.index(id) if id else -1 for id in under], dtype=np.int64)
+    return Suppressed(which, ids) if ids else None

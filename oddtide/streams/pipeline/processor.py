@@ -16,13 +16,14 @@ from oddtide.domain.errors import StateMismatchError
 from oddtide.domain.observability.controls import ControlApplied, ControlsInForce
 from oddtide.domain.observability.ledger import BatchCompleted
 from oddtide.domain.quality.validation import Checked
-from oddtide.domain.readings import IntArray, Readings, rfc3339
+from oddtide.domain.readings import IntArray, Readings, SeriesColumn, rfc3339
 from oddtide.domain.slots import PerSlot, SlotState
 from oddtide.streams.codecs.decoded import Decoded, RecordLike, Refusal
 from oddtide.streams.codecs.record_block import RecordBlock
 from oddtide.streams.pipeline.deadletters import dead_letters
 from oddtide.streams.pipeline.outcome import Outcome, Published
 from oddtide.streams.pipeline.plan import StreamPlan
+from oddtide.streams.pipeline.planned_work import PlannedWork, advance
 from oddtide.streams.pipeline.running_hash import EMPTY_HASH, advance_hash, hash_text
 from oddtide.streams.pipeline.series import SeriesIndex
 from oddtide.streams.pipeline.stages import Stages
@@ -49,6 +50,7 @@ class PartitionProcessor:
         self._stages = Stages.of(plan, toolkit, partition)
         self._series = SeriesIndex()
         self._controls: list[ControlApplied] = []
+        self._planned_work = PlannedWork(())
 
     @property
     def plan(self) -> StreamPlan:
@@ -79,7 +81,9 @@ class PartitionProcessor:
             self._stages = self._stages.under(plan, self._toolkit, self.partition, self._series.capacity)
         elif control.kind == "model":
             self._adopt(control, artifact)
-        self.in_force = self.in_force.after(control)
+        elif control.kind == "feedback":
+            self._learn_anew(control.series)
+        self._put_in_force(self.in_force.after(control))
         self._controls.append(control)
 
     def resume(self, in_force: ControlsInForce, artifacts: Mapping[str, bytes]) -> None:
@@ -87,7 +91,19 @@ class PartitionProcessor:
         detector. The plan is the one in force already. The ledger has all of it: nothing is listed again."""
         for detector, control in in_force.models.items():
             self._adopt(control, artifacts[detector])
+        self._put_in_force(in_force)
+
+    def _put_in_force(self, in_force: ControlsInForce) -> None:
         self.in_force = in_force
+        self._planned_work = PlannedWork(in_force.planned_work)
+
+    def _learn_anew(self, series: str) -> None:
+        """Let the detectors and drift monitors of a series begin anew; what it shows now becomes its normal."""
+        slots = self._series.find(SeriesColumn.of([series]))
+        held = slots[slots >= 0]
+        for name, stage in self._stages.parts.items():
+            if name not in ("validator", "profiles"):
+                stage.forget(held)
 
     def _adopt(self, control: ControlApplied, artifact: bytes) -> None:
         for spec, detector in zip(self.plan.detectors, self._stages.detectors, strict=True):
@@ -179,15 +195,19 @@ class PartitionProcessor:
         )
 
     def _score(self, origin: Origin, kept: Readings, slots: IntArray) -> tuple[VerdictColumns, list[Published]]:
-        rows = Rows(slots, kept.times, kept.values)
-        scored = [detector.advance(rows) for detector in self._stages.detectors]
+        rows, stages = Rows(slots, kept.times, kept.values), self._stages
+        suppressed = self._planned_work.suppressed(kept, slots)
+        untaught = suppressed.rows if suppressed is not None else None
+        scored = [advance(detector, rows, untaught) for detector in stages.detectors]
         events: list[Published] = []
-        if self._stages.drift is not None:
-            events = self._stages.drift.watch(kept, rows, self._stages.detectors, scored)
-        combined = combine(scored, [detector.warm_up for detector in self._stages.detectors])
+        if stages.drift is not None:
+            events = stages.drift.watch(kept, rows, stages.detectors, scored, untaught)
+        combined = combine(scored, [detector.warm_up for detector in stages.detectors])
         scores = combined.scores
         hits = self.plan.threshold.detections(scores.score, scores.p_value)
-        return VerdictColumns(origin, kept, scores, combined.driver, combined.needed, hits), events
+        if untaught is not None:
+            hits &= ~untaught
+        return VerdictColumns(origin, kept, scores, combined.driver, combined.needed, hits, suppressed), events
 
     def _completed(
         self, decoded: Decoded, refusals: list[Refusal], checked: Checked, verdicts: VerdictColumns
@@ -207,6 +227,7 @@ class PartitionProcessor:
             rejected=dict(sorted(Counter(refusal.reason for refusal in refusals).items())),
             skipped=dict(sorted(Counter(reason for _, reason in checked.skips).items())),
             detections=int(verdicts.is_anomaly.sum()),
+            suppressed=int(verdicts.suppressed.rows.sum()) if verdicts.suppressed is not None else 0,
             hash=hash_text(self.hash),
             controls=controls,
             pipeline_version=self.plan.version,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,14 +15,23 @@ from oddtide.domain.detection.events import AnomalyDetected, FeatureVerdict, Ver
 from oddtide.domain.detection.explain import reason
 from oddtide.domain.detection.ports import Scores
 from oddtide.domain.readings import FloatArray, IntArray, Readings, rfc3339
+from oddtide.streams.pipeline.planned_work import Suppressed
 from oddtide.streams.pipeline.running_hash import canonical_rows
 
-__all__ = ["Origin", "VerdictColumns", "verdict_id"]
+__all__ = ["Origin", "VerdictColumns", "place_of_verdict", "verdict_id"]
 
 
 def verdict_id(application: str, stream: str, topic: str, partition: int, offset: int, row: int, version: str) -> str:
     """A verdict's id: its input coordinates and the pipeline's version, readable, the same however often computed."""
     return f"{application}/{stream}/{topic}/{partition}/{offset}/{row}@{version}"
+
+
+def place_of_verdict(id: str) -> tuple[str, str, int] | None:
+    """Stream, topic and partition of the verdict with this id; None for what is no verdict's id."""
+    parts = id.partition("@")[0].split("/")
+    if len(parts) != 6 or not all(parts) or not all(part.isdecimal() for part in parts[3:]):
+        return None
+    return parts[1], parts[2], int(parts[3])
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +50,8 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class VerdictColumns:
-    """``n`` verdicts in log order. ``driver`` (n,) tells whose scores these are, ``needed`` (n,) its warm-up."""
+    """``n`` verdicts in log order. ``driver`` (n,) tells whose scores these are, ``needed`` (n,) its warm-up.
+    ``suppressed`` says which are under planned work, where any is: those are no anomalies."""
 
     origin: Origin
     readings: Readings
@@ -48,6 +59,7 @@ class VerdictColumns:
     driver: IntArray
     needed: IntArray
     is_anomaly: NDArray[np.bool_]
+    suppressed: Suppressed | None = None
 
     def __len__(self) -> int:
         return len(self.readings)
@@ -65,13 +77,23 @@ class VerdictColumns:
         readings, scores = self.readings, self.scores
         integers = [
             readings.offsets, readings.rows, readings.times, scores.seen, self.driver, self.needed,
-            self.is_anomaly.astype(np.int64),
+            self._outcomes(),
         ]  # fmt: skip
         floats: list[FloatArray | None] = [
             scores.score, scores.p_value, readings.values, scores.expected, scores.lower, scores.upper,
             scores.contributions,
         ]  # fmt: skip
         return canonical_rows(integers, floats, len(self.origin.features))
+
+    def _outcomes(self) -> IntArray:
+        """1 for an anomaly, 0 for none, and for a row under planned work a number that stands for that."""
+        outcomes = self.is_anomaly.astype(np.int64)
+        if self.suppressed is not None:
+            digests = [hashlib.blake2b(id.encode(), digest_size=8).digest() for id in self.suppressed.ids]
+            numbers = np.array([int.from_bytes(raw, "little", signed=True) for raw in digests], dtype=np.int64)
+            under = self.suppressed.rows
+            outcomes[under] = numbers[self.suppressed.which[under]]
+        return outcomes
 
     def id(self, index: int) -> str:
         """The id of the verdict at ``index``."""
@@ -126,6 +148,7 @@ class VerdictColumns:
             "partition": origin.partition,
             "offset": int(readings.offsets[index]),
             "row": int(readings.rows[index]),
+            "suppressed_by": self.suppressed.by(index) if self.suppressed is not None else "",
         }
 
     def _features(self, index: int) -> dict[str, FeatureVerdict]:
