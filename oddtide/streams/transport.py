@@ -11,6 +11,7 @@ Faust and aiokafka; these are all of them:
 
 - ``Consumer.getmany``, ``_wait_next_records``, ``_add_gap``, ``_new_offset``, ``_acked``, ``_acked_index`` and
   ``_buffered_partitions`` carry the batches;
+- ``Consumer.highwater`` asserts that the partition is assigned;
 - ``Consumer.seek_to_committed`` is called by every seek (``perform_seek``);
 - ``AIOKafkaConsumerThread._create_worker_consumer`` makes the client, whose ``_isolation_level`` is set before it
   starts, since Faust reads uncommitted records; ``on_start`` starts it, ``_fetch_records`` asks it;
@@ -97,6 +98,14 @@ class _BatchConsumer(driver.Consumer):
                 self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
                 for part in batch if _hands_blocks(self.app) else [batch]:
                     yield tp, _message(tp, part, generation)
+
+    def highwater(self, tp: TP) -> int:
+        """The end of a partition as last fetched; 0 where nothing was fetched, or where the partition is not ours any
+        more: a rebalance may come between a fetch and the question, and aiokafka's assertion would end the worker."""
+        try:
+            return super().highwater(tp) or 0
+        except (AssertionError, AttributeError, KeyError):
+            return 0
 
     async def _seek_again(self) -> None:
         try:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from faust.types import TP
 
 from oddtide.streams.transport import BatchApp, _BatchConsumer
@@ -18,6 +19,12 @@ class Thread:
 
     def __init__(self) -> None:
         self.sought: dict[TP, int] = {}
+
+    async def start(self) -> None:
+        self.client = AIOKafkaConsumer()
+
+    def highwater(self, tp: TP) -> int | None:
+        return self.client.highwater(TopicPartition(*tp))
 
     def assignment(self) -> set[TP]:
         return {OWN, COMMITTED, NEW}
@@ -44,3 +51,15 @@ async def test_a_partition_with_neither_position_nor_commit_goes_back_to_its_old
     own = 9 if source else 5
     assert await consumer.seek_to_committed() == {OWN: own, COMMITTED: 7, NEW: 5}
     assert consumer._thread.sought == {OWN: own, NEW: 5}
+
+
+async def test_the_end_of_a_partition_that_was_taken_away_is_no_reason_to_end_the_worker() -> None:
+    consumer: Any = _BatchConsumer.__new__(_BatchConsumer)
+    consumer._thread = Thread()
+    await consumer._thread.start()
+    try:
+        with pytest.raises(AssertionError, match="not assigned"):  # what aiokafka says
+            consumer._thread.highwater(OWN)
+        assert consumer.highwater(OWN) == 0
+    finally:
+        await consumer._thread.client.stop()

@@ -64,18 +64,12 @@ class ExampleGroup(click.RichGroup):
 
 
 def command(
-    name: str,
-    *,
-    examples: Examples,
-    output: bool = False,
-    parent: ExampleGroup | None = None,
-    config: bool = True,
+    name: str, *, examples: Examples, output: bool = False, parent: ExampleGroup | None = None
 ) -> Callable[[Callable[..., Any]], ExampleCommand]:
-    """Make a function a command with examples and the common options, ``--output`` too where asked for; without
-    ``config`` the function brings an option of that name itself."""
+    """Make a function a command with examples and the common options, ``--output`` too where asked for."""
 
     def decorate(function: Callable[..., Any]) -> ExampleCommand:
-        dressed = common_options(output_option(function) if output else function, config=config)
+        dressed = common_options(output_option(function) if output else function)
         made = click.command(name, cls=ExampleCommand, examples=examples)(dressed)
         if parent is not None:
             parent.add_command(made)

@@ -20,6 +20,7 @@ from functools import partial
 from typing import Any, TypeAlias
 
 import structlog
+from aiokafka.errors import IllegalStateError
 from faust.types import TP
 
 from oddtide.domain.events import Event
@@ -161,8 +162,11 @@ class _Alerting:
         return moments
 
     async def _is_at_end(self, tp: TP) -> bool:
-        end, position = self._app.consumer.highwater(tp), await self._app.consumer.position(tp)
-        return end is not None and position is not None and position >= end
+        try:
+            end, position = self._app.consumer.highwater(tp), await self._app.consumer.position(tp)
+        except IllegalStateError:  # taken from us meanwhile
+            return False
+        return position is not None and position >= end
 
     def _release(self) -> None:
         for tp, held in self._held.items():

@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any
 
 import structlog
-from aiokafka.errors import ProducerFenced
+from aiokafka.errors import IllegalStateError, ProducerFenced
 from faust.types import TP
 
 from oddtide.domain.errors import ConfigurationError, OddtideError, SchemaVersionError, StateMismatchError
@@ -189,13 +189,16 @@ class _Partitions:
 
     def _services(self, tp: TP, plan: StreamPlan, writer: PartitionWriter) -> Services:
         async def seek(offset: int) -> None:
-            await self._app.consumer.seek_wait({tp: offset})
+            try:
+                await self._app.consumer.seek_wait({tp: offset})
+            except IllegalStateError:  # taken from us meanwhile: whoever gets it begins at the ledger's position
+                _log.info("not sought: no longer ours", topic=tp.topic, partition=tp.partition, offset=offset)
 
         return Services(
             commit=partial(self._commit, plan, writer),
             seek=seek,
             lost=partial(self._lost, tp),
-            highwater=lambda: int(self._app.consumer.highwater(tp) or -1),
+            highwater=lambda: int(self._app.consumer.highwater(tp)) or -1,
             controls=self._board.controls,
             source=self._source,
             progress=self._context.progress,
