@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-.PHONY: help demo install test check format docs bench dist clean
+.PHONY: help demo install test torture check format docs bench dist clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -26,6 +26,7 @@ NOT_UNCOMPILED := not rivers_on_shuttle and not on_real_series and not on_gaussi
 help:  ## this list
 	@echo "make demo      install into .venv and see it work, on a real Kafka (Ctrl-C ends it)"
 	@echo "make test      the whole test suite with branch coverage (ARGS=... goes to pytest)"
+	@echo "make torture   kill, freeze and starve workers at length (ARGS='--minutes 10 --seed 1', docs/torture.md)"
 	@echo "make check     format, lint, types, architecture, dependencies, docs"
 	@echo "make format    format and mend what can be mended by machine"
 	@echo "make docs      write the generated pages (events, configuration, rejections) anew"
@@ -54,6 +55,9 @@ else ifeq ($(POSTGRES),)
 else
 	@$(BIN)/coverage report --fail-under=$(GATE)
 endif
+
+torture: $(VENV)/.installed-dev
+	@$(BIN)/python -m tests.torture $(ARGS)
 
 check: $(VENV)/.installed-dev
 	@echo "# format";        $(BIN)/ruff format --check --quiet .

@@ -1,6 +1,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from aiokafka.admin.config_resource import ConfigResource
+
 class NewTopic:
     def __init__(
         self,
@@ -18,3 +20,4 @@ class AIOKafkaAdminClient:
     async def create_topics(self, new_topics: Sequence[NewTopic], **options: Any) -> Any: ...
     async def delete_topics(self, topics: Sequence[str], **options: Any) -> Any: ...
     async def list_topics(self) -> list[str]: ...
+    async def alter_configs(self, config_resources: Sequence[ConfigResource]) -> Any: ...
