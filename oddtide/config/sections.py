@@ -79,7 +79,7 @@ class WorkerSettings(Section):
     )
     heartbeat_s: float = Field(default=5.0, gt=0.0, le=300.0, description="Interval of the heartbeat events (seconds).")
     max_batch: int = Field(
-        default=5_000, ge=1, le=100_000, description="Most records of a partition per batch (count)."
+        default=20_000, ge=1, le=100_000, description="Most records of a partition per batch (count)."
     )
     metrics: bool = Field(default=True, description="Whether to serve /metrics, /readyz and /livez.")
     metrics_host: str = Field(default="127.0.0.1", description="Address on which they are served.")

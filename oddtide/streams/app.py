@@ -37,7 +37,7 @@ class WorkerContext:
     folder: Path
     clock: Callable[[], int]
     session_timeout_s: float = 10.0
-    max_batch: int = 5_000
+    max_batch: int = 20_000
     instance_id: str = ""
     metrics_url: str = ""
     heartbeat_s: float = 5.0

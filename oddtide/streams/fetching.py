@@ -50,8 +50,9 @@ class BlockRecords(PartitionRecords):
             wanted, end = self._wanted(piece)
             block = piece.records(wanted)
         block = block.from_offset(begin)
-        for start in range(0, len(block), self._limit):
-            part = block[start : start + self._limit]
+        size = -(-len(block) // max(-(-len(block) // self._limit), 1))  # parts of equal size: no small one at the end
+        for start in range(0, len(block), max(size, 1)):
+            part = block[start : start + size]
             self.next_fetch_offset = part.last + 1
             yield part
         # The end of the last batch, whose last records may have been compacted away: else it would be fetched again.

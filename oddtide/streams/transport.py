@@ -13,16 +13,20 @@ Faust and aiokafka; these are all of them:
   ``_buffered_partitions`` carry the batches;
 - ``Consumer.highwater`` asserts that the partition is assigned;
 - ``Consumer.seek_to_committed`` is called by every seek (``perform_seek``);
-- ``AIOKafkaConsumerThread._create_worker_consumer`` makes the client, whose ``_isolation_level`` is set before it
-  starts, since Faust reads uncommitted records; ``on_start`` starts it, ``_fetch_records`` asks it;
+- ``AIOKafkaConsumerThread._create_worker_consumer`` makes the client, whose ``_isolation_level``,
+  ``_fetch_max_bytes`` and ``_max_partition_fetch_bytes`` are set before it starts, since Faust reads uncommitted
+  records and too few; ``on_start`` starts it, ``_fetch_records`` asks it;
 - ``AIOKafkaConsumer._fetcher`` gets a class of ours and its ``_client`` a wrapper, so that after
   ``Fetcher._proc_fetch_request`` each ``FetchResult._partition_records`` in ``_records`` makes blocks;
   ``PartitionRecords._unpack_records``, ``_consume_aborted_up_to``, ``ControlRecord``, ``record.util.calc_crc32c`` and
   ``aiokafka.codec`` are what it makes them with;
 - ``App._new_transport`` plugs it in;
 - ``aiokafka.producer.sender.BACKOFF_OVERRIDE`` is how long a producer waits between two transactions.
+- in :mod:`oddtide.streams.transactions`, ``AIOKafkaProducer._txn_manager.wait_for_transaction_end`` and
+  ``_message_accumulator._batches`` tell what nobody would look at after a failure.
 
-``tests/integration/test_transport.py`` holds them to it; the versions are pinned in ``pyproject.toml``.
+``tests/integration/test_transport.py`` and ``tests/unit/test_private_parts.py`` hold them to it; the versions are
+pinned in ``pyproject.toml``.
 """
 
 from __future__ import annotations
@@ -45,6 +49,10 @@ __all__ = ["BatchApp", "PositionSource", "quicken_transactions"]
 PositionSource: TypeAlias = Callable[[set[TP]], Awaitable[Mapping[TP, int]]]
 
 _TRANSACTION_PAUSE_S = 0.002
+#: What one request fetches at most, of a partition and in all, where blocks are handed over: enough for batches of
+#: 20,000 readings when a worker is behind. As much again may wait in blocks that are not folded yet.
+_PARTITION_BYTES = 3 << 20
+_FETCH_BYTES = 16 << 20
 
 
 def quicken_transactions() -> None:
@@ -58,6 +66,8 @@ class _CommittedReads(driver.AIOKafkaConsumerThread):
     def _create_worker_consumer(self, transport: driver.Transport) -> aiokafka.AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
         consumer._isolation_level = "read_committed"
+        if _hands_blocks(self.app):
+            consumer._max_partition_fetch_bytes, consumer._fetch_max_bytes = _PARTITION_BYTES, _FETCH_BYTES
         return consumer
 
     async def on_start(self) -> None:

@@ -8,8 +8,9 @@ from typing import Any
 
 import aiokafka.codec as codec
 import pytest
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.consumer import fetcher
+from aiokafka.producer import message_accumulator, transaction_manager
 from faust.transport import consumer as faust_consumer
 from faust.transport.drivers import aiokafka as driver
 
@@ -63,3 +64,13 @@ def test_every_codec_that_producers_may_use_can_be_read() -> None:
     assert codec.has_snappy()
     assert codec.has_lz4()
     assert codec.has_zstd()
+
+
+def test_a_producer_lets_its_failed_batches_and_its_transactions_end_be_seen() -> None:
+    assert "self._batches = collections.defaultdict(collections.deque)" in inspect.getsource(
+        message_accumulator.MessageAccumulator.__init__
+    )
+    assert "return self._transaction_waiter" in inspect.getsource(
+        transaction_manager.TransactionManager.wait_for_transaction_end
+    )
+    assert "self._txn_manager" in inspect.getsource(AIOKafkaProducer.commit_transaction)

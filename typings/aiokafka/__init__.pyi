@@ -4,6 +4,7 @@ from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
+from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import ConsumerRecord as ConsumerRecord
 
 class TopicPartition(NamedTuple):
@@ -26,6 +27,8 @@ class OffsetAndMetadata(NamedTuple):
 class AIOKafkaConsumer:
     _isolation_level: str
     _fetcher: Any
+    _fetch_max_bytes: int
+    _max_partition_fetch_bytes: int
     def __init__(self, *topics: str, **configuration: Any) -> None: ...
     async def __aenter__(self) -> Self: ...
     async def __aexit__(
@@ -66,6 +69,8 @@ class BatchBuilder:
     def record_count(self) -> int: ...
 
 class AIOKafkaProducer:
+    def create_batch(self) -> BatchBuilder: ...
+    async def send_batch(self, batch: BatchBuilder, topic: str, *, partition: int) -> Future[RecordMetadata]: ...
     def __init__(self, **configuration: Any) -> None: ...
     async def __aenter__(self) -> Self: ...
     async def __aexit__(
