@@ -185,27 +185,15 @@ class Composition:
 
     def artifacts(self) -> SignedBlobs:
         """Where trained models lie, signed with the configured key or one of the data folder's own."""
-        from oddtide.adapters.blobs.folder import Folder
-        from oddtide.adapters.blobs.signed import SignedBlobs
+        from oddtide.config.blob_stores import artifact_store
 
-        return SignedBlobs(Folder(self.settings.artifact_folder), self._signing_key())
+        return artifact_store(self.settings, self.folder)
 
     def snapshots(self) -> SignedBlobs:
         """Where snapshots of state lie, signed with the same key."""
-        from oddtide.adapters.blobs.folder import Folder
-        from oddtide.adapters.blobs.signed import SignedBlobs
+        from oddtide.config.blob_stores import snapshot_store
 
-        settings, key = self.settings.snapshots, self._signing_key()
-        if not settings.url:
-            return SignedBlobs(Folder(self.settings.data_folder / "snapshots"), key)
-        from oddtide.adapters.blobs.remote import Remote
-
-        return SignedBlobs(Remote(settings.url, settings.storage_options()), key)
-
-    def _signing_key(self) -> bytes:
-        from oddtide.adapters.blobs.keys import load_or_create_key
-
-        return self.settings.artifacts.key.get_secret_value().encode() or load_or_create_key(self.folder)
+        return snapshot_store(self.settings, self.folder)
 
     def read_models(self) -> SqlReadModels:
         """The read models and the questions that they answer; a ``with`` brings them to this build's schema."""
@@ -321,6 +309,8 @@ class Composition:
             artifacts=self.artifacts(),
             trainer=self.trainer(),
             settings={stream.name: stream.written() for stream in self.settings.streams},
+            snapshots=self.snapshots(),
+            snapshot_policy=self.settings.snapshots.policy(),
             read_models=models,
             alerts=self.alert_policy(),
             outbox=models,

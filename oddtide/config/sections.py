@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+if TYPE_CHECKING:
+    from oddtide.streams.snapshotting import SnapshotPolicy
 
 __all__ = [
     "AlertSettings",
@@ -142,13 +145,19 @@ class SnapshotSettings(Section):
     """Snapshots of each partition's state: what a new owner starts from instead of the beginning of the log."""
 
     every_s: float = Field(
-        default=30.0, gt=0.0, description="Shortest interval between two snapshots of a partition (seconds)."
+        default=30.0, gt=0.0, description="Interval between two snapshots of a partition whose state changes (seconds)."
     )
     share: float = Field(
         default=0.05,
         gt=0.0,
         le=1.0,
         description="Most of a worker's time that snapshots may take; big states are stored less often (fraction).",
+    )
+    fold_s: float = Field(
+        default=1.0,
+        gt=0.0,
+        description="The next one is due sooner where this much folding has come together, which a new owner would do "
+        "again (seconds).",
     )
     keep: int = Field(default=3, ge=1, le=1_000, description="Snapshots kept of each partition, the newest (count).")
     url: str = Field(
@@ -159,6 +168,12 @@ class SnapshotSettings(Section):
     options: dict[str, SecretStr] = Field(
         default_factory=dict, description="Options of the store, as fsspec names them: key, secret, endpoint_url ..."
     )
+
+    def policy(self) -> SnapshotPolicy:
+        """When one is due, and how many are kept."""
+        from oddtide.streams.snapshotting import SnapshotPolicy
+
+        return SnapshotPolicy(every_s=self.every_s, share=self.share, keep=self.keep, fold_s=self.fold_s)
 
     def storage_options(self) -> dict[str, str]:
         """The options in plain text."""

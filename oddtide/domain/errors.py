@@ -18,7 +18,8 @@ turns an error into one line on stderr and the exit code of its class (in bracke
     ├── DecodeError                   [1]  bytes are not what they claim to be
     ├── SchemaVersionError            [1]  an event of a version newer than this build knows
     ├── UntrustedArtifactError        [1]  an artifact without a valid signature
-    └── StateMismatchError            [1]  a rebuilt state differs from what the ledger says
+    ├── StateMismatchError            [1]  a rebuilt state differs from what the ledger says
+    └── FoldError                     [1]  a batch cannot be folded: a bug, named with its offsets
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ __all__ = [
     "DecodeError",
     "DependencyError",
     "DownloadError",
+    "FoldError",
     "MissingExtraError",
     "NotFoundError",
     "OddtideError",
@@ -132,3 +134,7 @@ class UntrustedArtifactError(OddtideError):
 
 class StateMismatchError(OddtideError):
     """A rebuilt state differs from what the ledger says it was."""
+
+
+class FoldError(OddtideError):
+    """Records could not be folded into a partition's state: a bug, since no input may cause that."""

@@ -10,42 +10,49 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+import msgspec
+import structlog
+
+from oddtide.domain.errors import FoldError
 from oddtide.streams.codecs.decoded import RecordLike
 from oddtide.streams.codecs.record_block import RecordBlock
+from oddtide.streams.committing import MAX_PENDING, Acknowledge, Commit, CommitQueue
 from oddtide.streams.controls import Controls, ControlSource
 from oddtide.streams.controls.taking import ControlTaker
 from oddtide.streams.folding import FoldRunner
+from oddtide.streams.history import Loss, opening
 from oddtide.streams.ledger import PartitionLedger
 from oddtide.streams.pipeline.outcome import Outcome
 from oddtide.streams.pipeline.processor import PartitionProcessor
 from oddtide.streams.pipeline.running_hash import hash_text
 from oddtide.streams.progress import ProgressBoard
-from oddtide.streams.restoring import Restoration
+from oddtide.streams.restoring import Beginning, Restoration, SnapshotRefusedError
+from oddtide.streams.snapshotting import Snapshotter
 
-__all__ = ["Acknowledge", "Commit", "PartitionOwner", "Services"]
+__all__ = ["MAX_PENDING", "Acknowledge", "Commit", "PartitionOwner", "Services"]
 
-Acknowledge = Callable[[], None]
-Commit = Callable[[list[Outcome]], Awaitable[None]]
+#: A transaction leaves one or two offsets without a record. A wider gap may be a hole, or what retention has cut away.
+_MARKERS = 2
 
-#: Batches folded but not yet committed, at most: what bounds memory when Kafka is slow to take results.
-MAX_PENDING = 4
-COMMIT_TIMEOUT_S = 60.0
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
     """What an owner needs from its surroundings. ``seek`` asks for the records from an offset on again; ``lost`` is
-    called once when the ownership ended by an error; ``highwater`` is the partition's end as last fetched; ``controls``
-    says what is due, ``source`` has what that needs."""
+    called once when the ownership ended by an error; ``highwater`` is the partition's end as last fetched, ``earliest``
+    asks for the oldest offset that it still has; ``controls`` says what is due, ``source`` has what that needs."""
 
     commit: Commit
     seek: Callable[[int], Awaitable[None]]
     lost: Callable[[BaseException], None]
     highwater: Callable[[], int]
+    earliest: Callable[[], Awaitable[int]]
     controls: Controls
     source: ControlSource
     progress: ProgressBoard
@@ -53,26 +60,35 @@ class Services:
 
 
 class PartitionOwner:
-    """Folds and commits the batches of one partition, in order."""
+    """Folds and commits the batches of one partition, in order. ``processor`` holds the state that ``beginning`` speaks
+    of."""
 
-    def __init__(self, processor: PartitionProcessor, ledger: PartitionLedger, start: int, services: Services) -> None:
+    def __init__(
+        self,
+        processor: PartitionProcessor,
+        ledger: PartitionLedger,
+        beginning: Beginning,
+        snapshots: Snapshotter,
+        services: Services,
+    ) -> None:
+        last = ledger.last
         self.processor = processor
-        self._runner = FoldRunner(processor)
         self.dead = False
         self._services = services
-        self._committed = ledger.last.to_offset if ledger.last else processor.position
-        self._restoration = Restoration(processor, self._runner, ledger, start, services.build)
-        self._resync: tuple[int, int] | None = (-1, -1)
+        self._snapshots = snapshots
+        self._loss = beginning.loss
+        self._committed = last.to_offset if last else processor.position
+        self._epoch, self._time = (last.epoch, last.time) if last else (0, "")
+        self._runner = FoldRunner(processor)
+        self._restoration = Restoration(processor, ledger, beginning, services.build, self._folded)
         self._taker = ControlTaker(processor, services.controls, services.source, self._model_trouble)
-        self._pending: list[tuple[Outcome, Acknowledge]] = []
-        self._wake, self._room, self._idle = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        self._idle.set()
-        self._feeding = self._committing = False
+        self._resync: tuple[int, int] | None = (-1, -1)
+        self._folding = asyncio.Lock()
+        self._queue = CommitQueue(services.commit, stamp=self._stamp, committed=self._done, failed=self._die)
         self._restoring = processor.position < self._committed
         self._show("restoring" if self._restoring else "running")
-        if not self._restoring and ledger.last is not None and hash_text(processor.hash) != ledger.last.hash:
-            self._restored()  # nothing that it accounts for is in the log any more: go on from its word
-        self._task = asyncio.create_task(self._run())
+        if not self._restoring and (self._loss or (last is not None and hash_text(processor.hash) != last.hash)):
+            self._restored()
 
     @property
     def committed(self) -> int:
@@ -83,25 +99,31 @@ class PartitionOwner:
     def keepable(self) -> bool:
         """Whether the state in memory may go on under a new ownership, if the ledger agrees. Not while a batch is
         being folded into it: its position and hash move only at the end of that."""
-        return not self._restoring and not self._pending and not self._feeding
+        return not self._restoring and self._queue.empty and not self._folding.locked()
 
     async def feed(self, records: Sequence[RecordLike], acknowledge: Acknowledge) -> None:
-        """Take a fetched batch. Returns when it is folded; it is acknowledged when it is committed."""
-        if self.dead:
-            return
-        self._feeding = True
-        self._idle.clear()
-        try:
-            await self._feed(RecordBlock.of(records), acknowledge)
-        finally:
-            self._feeding = False
-            self._rest()
+        """Take a fetched batch. Returns when it is folded; it is acknowledged when it is committed.
+
+        Raises ``StateMismatchError`` where the state rebuilt is not the ledger's, ``FoldError`` where a batch cannot be
+        folded; the ownership has ended then."""
+        async with self._folding:
+            if self.dead:
+                return
+            try:
+                await self._feed(RecordBlock.of(records), acknowledge)
+            except SnapshotRefusedError as error:
+                self._die(error)
+            except BaseException:
+                self.close()  # the state may be half changed: nothing may come of it any more
+                raise
 
     async def _feed(self, records: RecordBlock, acknowledge: Acknowledge) -> None:
         records = records.from_offset(self.processor.position)
         if records and await self._out_of_step(records.first):
             acknowledge()
             return
+        if records:
+            await self._check_gap(records.first)
         quiet = records.before(self._committed if self._restoring else 0)
         if quiet:
             await self._restoration.fold(quiet, partial(self._services.source.apply_soon, self.processor))
@@ -125,73 +147,131 @@ class PartitionOwner:
         await self._services.seek(gap[0])
         return True
 
+    async def _check_gap(self, first: int) -> None:
+        """Tell what retention cut away under us from holes, which are ordinary."""
+        position = self.processor.position
+        if self._loss is not None or first - position <= _MARKERS:
+            return
+        earliest = await self._services.earliest()
+        if earliest <= position:
+            return
+        if self._restoring:
+            raise SnapshotRefusedError("", f"The log was cut to {earliest} while the state was rebuilt to {position}.")
+        reason = "The state is whole; what was to come was cut away."
+        self._open_epoch(Loss(position, min(earliest, first), min(earliest, first) - position, -1, reason))
+
     def _restored(self) -> None:
         self._restoration.finish()
         self._restoring = False
+        if self._loss is not None:
+            self._open_epoch(self._loss)
+            self._loss = None
         self._show("running")
 
+    def _open_epoch(self, loss: Loss) -> None:
+        self._epoch += 1
+        self._put(opening(self.processor, loss, self._epoch), lambda: None)
+        self._snapshots.urge()  # no earlier one will do from here on
+
     async def _fold(self, records: RecordBlock, acknowledge: Acknowledge) -> None:
-        while len(self._pending) >= MAX_PENDING and not self.dead:
-            self._room.clear()
-            await self._room.wait()
+        await self._queue.room()
         if self.dead:
             return
         await self._taker.take_up(records.first)
-        outcome = await self._runner.fold(records)
-        self._pending.append((outcome, acknowledge))
-        self._wake.set()
+        self._put(await self._folded(records), acknowledge)
+        if self._snapshots.due():
+            await self._snapshots.take()
         await asyncio.sleep(0)  # let the commit and others have their turn
+
+    async def _folded(self, records: RecordBlock) -> Outcome:
+        began = time.perf_counter()
+        try:
+            return await self._runner.fold(records)
+        except Exception as error:
+            plan = self.processor.plan
+            raise FoldError(
+                f"{plan.topic}/{self.processor.partition}: the records {records.first} to {records.last} cannot be "
+                f"folded under pipeline {plan.version}: {error!r}.",
+                remedy="This is a bug in a detector or in the pipeline, whatever the records hold; the log above has "
+                "the traceback. Publish a pipeline without that detector, or install a version that mends it.",
+            ) from error
+        finally:
+            self._snapshots.folded(time.perf_counter() - began)
+
+    def _put(self, outcome: Outcome, acknowledge: Acknowledge) -> None:
+        completed = outcome.completed
+        stamped = msgspec.structs.replace(completed, epoch=self._epoch, time=completed.time or self._time)
+        self._time = stamped.time
+        self._queue.put(replace(outcome, completed=stamped), acknowledge)
 
     def _model_trouble(self, reason: str) -> None:
         self._services.progress.role("ingest", "degraded" if reason else "running", reason)
 
-    async def _run(self) -> None:
-        try:
-            while True:
-                await self._wake.wait()
-                self._wake.clear()
-                await self._commit_pending()
-        except asyncio.CancelledError:
-            raise
-        except BaseException as error:
-            self._die(error)
+    def _stamp(self, outcomes: list[Outcome]) -> list[Outcome]:
+        """Let the last record of a transaction name the newest snapshot."""
+        last = outcomes[-1]
+        pointer = self._snapshots.for_record(last.completed.to_offset)
+        named = replace(last, completed=msgspec.structs.replace(last.completed, snapshot=pointer))
+        return [*outcomes[:-1], named]
 
-    async def _commit_pending(self) -> None:
-        work, self._pending = self._pending, []
-        self._committing = True
-        self._room.set()
-        began = time.perf_counter()
-        await asyncio.wait_for(self._services.commit([outcome for outcome, _ in work]), COMMIT_TIMEOUT_S)
-        seconds = (time.perf_counter() - began) / len(work)
-        for outcome, acknowledge in work:
+    def _done(self, outcomes: list[Outcome], seconds: float) -> None:
+        for outcome in outcomes:
             self._committed = outcome.completed.to_offset
             self._services.progress.batch(
                 outcome.completed, seconds=seconds, end=self._services.highwater(), series=self.processor.series
             )
-            acknowledge()
-        self._committing = False
-        self._rest()
+        self._snapshots.was_named(outcomes[-1].completed.snapshot)
 
-    def _rest(self) -> None:
-        if self.dead or not (self._feeding or self._pending or self._committing):
-            self._idle.set()
+    async def tick(self) -> None:
+        """Call it once a second: takes and names snapshots also where nothing arrives."""
+        if self.dead or self._restoring or self._folding.locked():
+            return
+        async with self._folding:
+            if self._snapshots.due():
+                await self._snapshots.take()
+            self._name_snapshot()
+
+    def _name_snapshot(self) -> None:
+        """Name a snapshot in a record of its own, where no other is on its way."""
+        if self._queue.empty and self._snapshots.ready is not None and not self.dead:
+            self._put(self.processor.mark(), lambda: None)
 
     async def settle(self, timeout_s: float) -> None:
         """Wait until everything taken is folded and committed, as long as ``timeout_s`` at most."""
-        waiting = asyncio.ensure_future(self._idle.wait())
-        await asyncio.wait({waiting}, timeout=timeout_s)
-        waiting.cancel()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s), self._folding:
+                await self._queue.drained()
+
+    async def part(self, timeout_s: float) -> None:
+        """Settle, and leave a snapshot behind so that the next owner starts at once; within ``timeout_s``."""
+        began = time.monotonic()
+        await self.settle(timeout_s)
+        if self.dead or self._restoring or not self._queue.empty:
+            return
+        try:
+            async with asyncio.timeout(timeout_s - (time.monotonic() - began)):
+                await self._last_snapshot()
+        except TimeoutError:
+            _log.info(
+                "no time for a last snapshot", topic=self.processor.plan.topic, partition=self.processor.partition
+            )
+
+    async def _last_snapshot(self) -> None:
+        await self._snapshots.finish()
+        async with self._folding:
+            if self._snapshots.behind:
+                await self._snapshots.take()
+        await self._snapshots.finish()
+        self._name_snapshot()
+        await self._queue.drained()
 
     def close(self) -> None:
         """End the ownership: nothing is folded or committed any more."""
         self.dead = True
-        self._room.set()
-        self._task.cancel()
+        self._queue.close()
 
     def _die(self, error: BaseException) -> None:
-        self.dead = True
-        self._room.set()
-        self._idle.set()
+        self.close()
         self._services.lost(error)
 
     def _show(self, state: Any) -> None:

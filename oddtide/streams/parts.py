@@ -9,7 +9,8 @@ from typing import Any
 from oddtide.domain.observability.notifications import Channel, Outbox
 from oddtide.domain.observability.policy import AlertPolicy
 from oddtide.streams.pipeline.plan import StreamPlan
-from oddtide.streams.ports import Artifacts, ReadModels, Toolkit, Trainer
+from oddtide.streams.ports import Artifacts, ReadModels, SnapshotStore, Toolkit, Trainer
+from oddtide.streams.snapshotting import SnapshotPolicy
 
 __all__ = ["WorkerParts"]
 
@@ -17,6 +18,7 @@ __all__ = ["WorkerParts"]
 @dataclass(frozen=True, slots=True)
 class WorkerParts:
     """``settings`` are the streams' sections as their author wrote them, by stream, to be published with the plans.
+    Without a store of ``snapshots`` none are taken, and every takeover folds the log from its start.
     ``read_models`` is None where this worker projects nothing. Opened alerts wait in ``outbox`` and are told through
     ``channels``, by name; None and empty where nobody is to be told."""
 
@@ -25,6 +27,8 @@ class WorkerParts:
     artifacts: Artifacts
     trainer: Trainer
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    snapshots: SnapshotStore | None = None
+    snapshot_policy: SnapshotPolicy = field(default_factory=SnapshotPolicy)
     read_models: ReadModels | None = None
     alerts: AlertPolicy = field(default_factory=AlertPolicy)
     outbox: Outbox | None = None

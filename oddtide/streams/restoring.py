@@ -1,7 +1,8 @@
 """Rebuilding the state of a partition: what is published already is folded again, in silence, and proven equal.
 
-A restoration begins where the state is and ends at the ledger's position. Each control takes effect at its offset. At
-the end the running hash must equal the ledger's, or nothing may be published from the state.
+A restoration begins where the state is (a snapshot's, or an empty one) and ends at the ledger's position. Each control
+takes effect at its offset. At the end the running hash must equal the ledger's, or nothing may be published from the
+state.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Literal
 
 import structlog
 
@@ -16,35 +19,76 @@ from oddtide.domain.errors import StateMismatchError
 from oddtide.domain.observability.controls import ControlApplied
 from oddtide.domain.observability.ledger import BatchCompleted
 from oddtide.streams.codecs.record_block import RecordBlock
-from oddtide.streams.folding import FoldRunner
+from oddtide.streams.history import Loss
 from oddtide.streams.ledger import PartitionLedger
+from oddtide.streams.pipeline.outcome import Outcome
 from oddtide.streams.pipeline.processor import PartitionProcessor
 from oddtide.streams.pipeline.running_hash import hash_text
 
-__all__ = ["Apply", "Restoration"]
+__all__ = ["Apply", "Beginning", "Fold", "Restoration", "SnapshotRefusedError"]
 
 #: Puts a control in force.
 Apply = Callable[[ControlApplied], Awaitable[None]]
+Fold = Callable[[RecordBlock], Awaitable[Outcome]]
 
 _log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """What an ownership begins from: the state in ``memory``, a ``snapshot`` (``reference``), or an empty state and the
+    ``log``; and what of its history is lost."""
+
+    source: Literal["memory", "snapshot", "log"] = "log"
+    reference: str = ""
+    loss: Loss | None = None
+
+
+class SnapshotRefusedError(StateMismatchError):
+    """The state rebuilt from a snapshot is not the ledger's: it must be rebuilt from an older one."""
+
+    def __init__(self, reference: str, problem: str, *, remedy: str = "") -> None:
+        super().__init__(problem, remedy=remedy)
+        self.reference = reference
+
+
 class Restoration:
-    """The silent fold of one ownership. ``start`` is the oldest offset that the log still has."""
+    """The silent fold of one ownership, from the processor's position to the ledger's."""
 
     def __init__(
-        self, processor: PartitionProcessor, runner: FoldRunner, ledger: PartitionLedger, start: int, build: str
+        self, processor: PartitionProcessor, ledger: PartitionLedger, beginning: Beginning, build: str, fold: Fold
     ) -> None:
         self._processor = processor
-        self._runner = runner
         self._ledger = ledger
-        self._controls = deque(ledger.controls)
+        self._beginning = beginning
+        self._fold = fold
+        start = processor.position
+        # What was in force at a snapshot came with it; an empty state gets all that ever was.
+        since = 0 if beginning.source == "log" else start
+        self._controls = deque(control for control in ledger.controls if control.offset >= since)
+        self._build = build
         self._records = 0
-        self._verifiable = start <= ledger.first and (ledger.last is None or ledger.last.build == build)
+        # An epoch that was opened in between goes on with the ledger's hash: what came before cannot be proven.
+        opening = ledger.opening
+        self._reset = opening if opening is not None and start <= opening.to_offset else None
+        self._expected = ledger.records_since(max(start, ledger.base))
 
     async def fold(self, records: RecordBlock, apply: Apply) -> None:
         """Fold what is published already, each control at its offset, and say nothing."""
-        while self._controls and self._controls[0].offset <= records.last:
+        if self._reset is not None and records.last >= self._reset.to_offset:
+            before = records.before(self._reset.to_offset)
+            await self._fold_with_controls(before, apply)
+            records = records[len(before) :]
+            self._begin_epoch()
+        await self._fold_with_controls(records, apply)
+
+    def _begin_epoch(self) -> None:
+        if self._reset is not None:
+            self._processor.start_at(self._reset.to_offset, int(self._reset.hash or "0", 16))
+            self._records, self._reset = 0, None
+
+    async def _fold_with_controls(self, records: RecordBlock, apply: Apply) -> None:
+        while records and self._controls and self._controls[0].offset <= records.last:
             control = self._controls.popleft()
             before = records.before(control.offset)
             await self._fold_silent(before)
@@ -60,35 +104,55 @@ class Restoration:
 
     async def _fold_silent(self, records: RecordBlock) -> None:
         if records:
-            await self._runner.fold(records)
+            await self._fold(records)
             await asyncio.sleep(0)
             self._records += len(records)
 
     def finish(self) -> None:
         """The state has reached the ledger's position: prove it, or say why it cannot be proven.
 
-        Raises ``StateMismatchError`` where it should be the same and is not."""
+        Raises ``StateMismatchError`` where it should be the same and is not (``SnapshotRefusedError`` where it was
+        rebuilt from a snapshot)."""
         last = self._ledger.last
-        assert last is not None
+        if last is None:
+            return
+        self._begin_epoch()
         processor, got = self._processor, hash_text(self._processor.hash)
-        where = {"stream": last.stream, "topic": last.topic, "partition": last.partition, "position": last.to_offset}
-        if got == last.hash:
-            _log.info("state rebuilt, hash equal to the ledger's", **where, records=self._records)
-        elif self._verifiable and self._complete(last):
-            raise StateMismatchError(
-                f"{last.topic}/{last.partition}: the state rebuilt up to {last.to_offset} has hash {got}, its "
-                f"ledger says {last.hash}.",
-                remedy="The log or the code has changed under it; nothing more is published from this state.",
-            )
+        where = {
+            "stream": last.stream, "topic": last.topic, "partition": last.partition, "position": last.to_offset,
+            "begun_from": self._beginning.source, "records": self._records,
+        }  # fmt: skip
+        if self._beginning.loss is not None:
+            loss = self._beginning.loss
+            _log.error(
+                "history lost", **where, lost_from=loss.from_offset, lost_to=loss.to_offset, unread=loss.unread,
+                reason=loss.reason,
+            )  # fmt: skip
+        elif got == last.hash:
+            _log.info("state rebuilt, hash equal to the ledger's", **where)
+        elif self._complete(last):
+            self._refuse(last, got)
         else:
             _log.warning(
                 "state rebuilt, not verifiable: history, configuration or build differ", **where,
-                records=self._records, records_in_ledger=self._ledger.records,
-                pipeline=processor.plan.version, pipeline_in_ledger=last.pipeline_version,
+                records_in_ledger=self._expected, pipeline=processor.plan.version,
+                pipeline_in_ledger=last.pipeline_version, build_in_ledger=last.build,
             )  # fmt: skip
-        processor.start_at(last.to_offset, int(last.hash, 16))
+        processor.start_at(last.to_offset, int(last.hash or "0", 16))
         processor.forget_controls()
 
     def _complete(self, last: BatchCompleted) -> bool:
-        """Whether what was folded is all that the ledger accounts for, under the pipeline that it names."""
-        return self._records == self._ledger.records and self._processor.plan.version == last.pipeline_version
+        """Whether what was folded is all that the ledger accounts for, by the same code under the same pipeline."""
+        same = self._processor.plan.version == last.pipeline_version and last.build == self._build
+        return same and self._records == self._expected
+
+    def _refuse(self, last: BatchCompleted, got: str) -> None:
+        problem = (
+            f"{last.topic}/{last.partition}: the state rebuilt up to {last.to_offset} has hash {got}, its "
+            f"ledger says {last.hash}."
+        )
+        if self._beginning.source == "snapshot":
+            raise SnapshotRefusedError(self._beginning.reference, problem, remedy="An older snapshot is tried.")
+        raise StateMismatchError(
+            problem, remedy="The log or the code has changed under it; nothing more is published from this state."
+        )

@@ -9,6 +9,7 @@ import pytest
 
 from oddtide.adapters.notifications import WebhookNotifier
 from oddtide.config.composition import Composition
+from oddtide.config.sections import SnapshotSettings
 from oddtide.config.settings import Settings
 from oddtide.domain.detection.ports import DetectorSpec
 from oddtide.domain.drift.policy import DriftPolicy
@@ -169,3 +170,20 @@ def test_where_another_process_projects_no_connection_stays_open(
     assert second.projector("second") is None
     assert models._database._engine is None
     made.close()
+
+
+def test_snapshots_lie_in_the_data_folder_or_where_the_settings_say(tmp_path: Path) -> None:
+    here = Composition(Settings(data_folder=tmp_path)).snapshots()
+    reference, digest = here.put("a/b", [b"state"])
+    assert (tmp_path / "snapshots" / reference).is_file()
+    there = Settings(data_folder=tmp_path, snapshots=SnapshotSettings(url=f"file://{tmp_path}/elsewhere"))
+    reference, digest = Composition(there).snapshots().put("a/b", [b"state"])
+    assert (tmp_path / "elsewhere" / reference).is_file()
+    assert Composition(there).snapshots().get(reference, digest) == b"state"
+
+
+def test_the_options_of_a_store_of_snapshots_stay_secret_until_used() -> None:
+    settings = SnapshotSettings.model_validate({"options": {"secret": "s3cret"}})
+    assert "s3cret" not in repr(settings)
+    assert settings.storage_options() == {"secret": "s3cret"}
+    assert (settings.policy().keep, settings.policy().every_s) == (3, 30.0)

@@ -22,6 +22,7 @@ from oddtide.streams.envelope import seal
 from oddtide.streams.ledger import PartitionLedger, read_ledgers
 from oddtide.streams.pipeline.plan import StreamPlan
 from oddtide.streams.progress import ProgressBoard
+from oddtide.streams.snapshotting import SnapshotPolicy
 from oddtide.streams.topics import TopicCatalogue
 
 PLAN = StreamPlan("s", "t")
@@ -68,12 +69,20 @@ class App:
         self.crashes.append(error)
 
 
-async def no_ledgers(broker: BrokerAccess, topic: str, partitions: Iterable[int]) -> dict[int, PartitionLedger]:
+async def no_ledgers(
+    broker: BrokerAccess, topic: str, partitions: Iterable[int], refused: object
+) -> dict[int, PartitionLedger]:
     return {partition: PartitionLedger() for partition in partitions}
 
 
-async def from_zero(broker: BrokerAccess, topic: str, partitions: Iterable[int]) -> dict[int, int]:
-    return dict.fromkeys(partitions, 0)
+class FromZero:
+    """A log of which nothing was cut."""
+
+    def __init__(self, broker: BrokerAccess) -> None: ...
+    async def earliest(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
+        return dict.fromkeys(partitions, 0)
+
+    async def stop(self) -> None: ...
 
 
 @pytest.fixture(autouse=True)
@@ -82,7 +91,7 @@ def without_kafka(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Writer, "unreachable", set())
     monkeypatch.setattr(ingest, "PartitionWriter", Writer)
     monkeypatch.setattr(ingest, "read_ledgers", no_ledgers)
-    monkeypatch.setattr(ingest, "earliest_offsets", from_zero)
+    monkeypatch.setattr(ingest, "LogEnds", FromZero)
     monkeypatch.setattr(ingest, "_RETRY_S", 0.0)
 
 
@@ -91,7 +100,9 @@ def partitions_of(app: App) -> ingest._Partitions:
         broker=BrokerAccess("nowhere:1"), catalogue=TopicCatalogue((("s", "t", 3),)), application="a",
         progress=ProgressBoard(), session_timeout_s=0.1, build="b", source="/a", worker="w", clock=lambda: 0,
     )  # fmt: skip
-    parts = SimpleNamespace(plans=[PLAN], toolkit=None, artifacts=None, settings={})
+    parts = SimpleNamespace(
+        plans=[PLAN], toolkit=None, artifacts=None, settings={}, snapshots=None, snapshot_policy=SnapshotPolicy()
+    )
     partitions = ingest._Partitions(cast(Any, app), cast(Any, context), cast(Any, parts))
     partitions._board.controls.pipelines.take(publication(PLAN, 3, by="ann", time="", settings={}))
     partitions._board._following = True
@@ -154,6 +165,12 @@ class Log:
     async def start(self) -> None: ...
     async def stop(self) -> None: ...
     async def seek_to_beginning(self, *sources: Any) -> None: ...
+    def seek(self, source: Any, offset: int) -> None:
+        self._position = offset
+
+    async def beginning_offsets(self, sources: list[Any]) -> dict[Any, int]:
+        return dict.fromkeys(sources, 0)
+
     async def end_offsets(self, sources: list[Any]) -> dict[Any, int]:
         return dict.fromkeys(sources, len(self._records))
 

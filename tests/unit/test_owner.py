@@ -16,12 +16,14 @@ from oddtide.domain.detection.registry import build_detector
 from oddtide.domain.errors import ConfigurationError, NotFoundError, StateMismatchError
 from oddtide.domain.events import Message
 from oddtide.domain.mlops.events import ModelPromoted, ModelRegistered
+from oddtide.domain.observability.events import HistoryLost
 from oddtide.domain.readings import IntArray
 from oddtide.domain.slots import SlotState
 from oddtide.streams.codecs.decoded import Record
 from oddtide.streams.controls import Controls, ControlSource, publication
 from oddtide.streams.envelope import Envelope
 from oddtide.streams.folding import FoldRunner
+from oddtide.streams.history import begin_at
 from oddtide.streams.ledger import PartitionLedger
 from oddtide.streams.owner import MAX_PENDING, PartitionOwner, Services
 from oddtide.streams.pipeline.outcome import Outcome
@@ -30,6 +32,8 @@ from oddtide.streams.pipeline.processor import PartitionProcessor
 from oddtide.streams.pipeline.running_hash import hash_text
 from oddtide.streams.ports import LoggedEvent, Toolkit
 from oddtide.streams.progress import ProgressBoard
+from oddtide.streams.restoring import Beginning
+from oddtide.streams.snapshotting import SnapshotPolicy, Snapshots, Snapshotter
 
 T0 = 1_700_000_000_000
 BUILD = "b1"
@@ -108,6 +112,9 @@ class Surroundings:
             raise self.failure
         self.committed += outcomes
 
+    async def earliest(self) -> int:
+        return 0
+
     async def seek(self, offset: int) -> None:
         self.sought.append(offset)
 
@@ -130,10 +137,14 @@ class Surroundings:
         processor = PartitionProcessor(self.plan, TOOLKIT, application="a", partition=0)
         processor.start_at(start)
         services = Services(
-            self.commit, self.seek, self.lost, lambda: 100, self.controls,
+            self.commit, self.seek, self.lost, lambda: 100, self.earliest, self.controls,
             ControlSource(self.controls.pipelines, self), self.board, build,
         )  # fmt: skip
-        return PartitionOwner(processor, ledger or PartitionLedger(), start, services)
+        ledger = ledger or PartitionLedger()
+        start, loss = begin_at(ledger, start)
+        processor.start_at(start)
+        snapshots = Snapshotter(processor, Snapshots(None, SnapshotPolicy(), "a"), "t", 0)
+        return PartitionOwner(processor, ledger, Beginning(loss=loss), snapshots, services)
 
     def promote(self, version: int, level: float) -> None:
         events: list[Message] = [
@@ -348,7 +359,14 @@ async def test_history_that_the_log_no_longer_has_in_full_is_no_mismatch() -> No
     after = Surroundings()
     second = after.owner(ledger_of(before.committed), start=3)
     await run(second, after, records(3, 8))
-    assert [(o.completed.from_offset, o.completed.to_offset) for o in after.committed] == [(6, 8)]
+    opening, going_on = (outcome.completed for outcome in after.committed)
+    assert (opening.from_offset, opening.to_offset, opening.epoch, opening.lost) == (6, 6, 1, 0)
+    assert opening.opened is not None
+    assert (opening.opened.from_offset, opening.opened.to_offset, opening.opened.state_from) == (0, 3, 3)
+    assert (going_on.from_offset, going_on.to_offset, going_on.epoch, going_on.opened) == (6, 8, 1, None)
+    (published,) = after.committed[0].events
+    assert isinstance(published.event, HistoryLost)
+    assert (published.role, published.event.epoch, published.event.unread) == ("health", 1, 0)
 
 
 async def test_a_state_that_a_batch_is_being_folded_into_is_not_kept_and_settling_waits_for_it(
@@ -384,8 +402,9 @@ async def test_where_the_log_has_nothing_left_of_the_history_the_hash_goes_on(st
     second = after.owner(ledger_of(before.committed), start=start)
     assert hash_text(second.processor.hash) == before.committed[-1].completed.hash
     await run(second, after, records(start, start + 2), records(start, start + 2))
-    (outcome,) = after.committed
-    assert (outcome.completed.from_offset, outcome.completed.holes) == (6, start - 6)
+    opening, outcome = (outcome.completed for outcome in after.committed)
+    assert (opening.from_offset, opening.to_offset, opening.lost, opening.holes) == (6, start, start - 6, 0)
+    assert (outcome.from_offset, outcome.holes, outcome.epoch) == (start, 0, 1)
 
 
 async def test_the_newest_model_of_a_history_that_was_cut_off_is_in_force() -> None:
@@ -399,5 +418,4 @@ async def test_the_newest_model_of_a_history_that_was_cut_off_is_in_force() -> N
     second = after.owner(ledger_of(before.committed), start=5)
     await run(second, after, records(5, 10))
     assert digests(second) == {"pyod:Level": "d2"}
-    (outcome,) = after.committed
-    assert outcome.completed.controls == []
+    assert [outcome.completed.controls for outcome in after.committed] == [[], []]

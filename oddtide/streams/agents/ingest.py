@@ -11,7 +11,7 @@ gives partitions their owners when the group assigns them, and takes them away a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -21,17 +21,20 @@ from aiokafka.errors import IllegalStateError, ProducerFenced
 from faust.types import TP
 
 from oddtide.domain.errors import ConfigurationError, OddtideError, SchemaVersionError, StateMismatchError
+from oddtide.streams.agents.fences import Fences
 from oddtide.streams.app import WorkerContext, batch_agent, make_app
 from oddtide.streams.codecs.decoded import RecordLike
 from oddtide.streams.controls import ControlBoard, ControlSource
-from oddtide.streams.ledger import PartitionLedger, earliest_offsets, read_ledgers
+from oddtide.streams.ledger import LogEnds, PartitionLedger, read_ledgers
 from oddtide.streams.owner import PartitionOwner, Services
 from oddtide.streams.parts import WorkerParts
 from oddtide.streams.pipeline.outcome import Outcome
 from oddtide.streams.pipeline.plan import StreamPlan
 from oddtide.streams.pipeline.processor import PartitionProcessor
-from oddtide.streams.pipeline.running_hash import hash_text
+from oddtide.streams.restoring import SnapshotRefusedError
 from oddtide.streams.results import result_records
+from oddtide.streams.snapshotting import Snapshots
+from oddtide.streams.takeover import Takeover
 from oddtide.streams.transactions import PartitionWriter
 from oddtide.streams.transport import BatchApp
 
@@ -39,7 +42,7 @@ __all__ = ["build"]
 
 ROLE = "ingest"
 _RETRY_S = 1.0
-_ENDS_EVERY_S = 1.0
+_TICK_S = 1.0
 #: What trying again does not mend.
 _LASTING = (StateMismatchError, SchemaVersionError, ConfigurationError)
 
@@ -68,13 +71,22 @@ class _Partitions:
             settings=parts.settings,
         )  # fmt: skip
         self._source = ControlSource(self._board.controls.pipelines, parts.artifacts)
+        self._ends = LogEnds(context.broker)
+        snapshots = Snapshots(
+            parts.snapshots, parts.snapshot_policy, context.application, build=context.build,
+            trouble=lambda reason: context.progress.role("snapshots", "degraded" if reason else "running", reason),
+        )  # fmt: skip
+        self._takeover = Takeover(snapshots, self._source, self._board.plan, self._fresh)
+        self._fences = Fences()
 
-    async def show_ends(self) -> None:
-        """Note how far the partitions go, also those that nothing comes out of at the moment."""
-        for tp, held in self._held.items():
+    async def tick(self) -> None:
+        """Note how far the partitions go, also those that nothing comes out of at the moment, and let their owners do
+        what is due."""
+        for tp, held in list(self._held.items()):
             end = self._app.consumer.highwater(tp)
             if end and not held.owner.dead:
                 self._context.progress.extent(tp.topic, tp.partition, int(end))
+        await asyncio.gather(*(held.owner.tick() for held in list(self._held.values())))
 
     def assigned(self) -> set[TP]:
         """The readings partitions that the group gave us."""
@@ -93,8 +105,7 @@ class _Partitions:
     async def on_rebalance_complete(self, *_: Any, **__: Any) -> None:
         """The group has settled: hold exactly what it gave us."""
         generation = self._app.consumer_generation_id
-        for tp in set(self._held) - self.assigned():
-            await self._release(tp)
+        await _all_of(self._release(tp) for tp in set(self._held) - self.assigned())
         while generation == self._app.consumer_generation_id and not self._app.should_stop:
             try:
                 await self._board.start()
@@ -110,16 +121,16 @@ class _Partitions:
                 await asyncio.sleep(_RETRY_S)
 
     async def on_partitions_revoked(self, *_: Any, **__: Any) -> None:
-        """Let everything folded be committed before another worker may take it."""
+        """Let everything folded be committed before another worker may take it, and leave a snapshot for that one."""
         patience = self._context.session_timeout_s / 2
-        await asyncio.gather(*(held.owner.settle(patience) for held in self._held.values()))
+        await asyncio.gather(*(held.owner.part(patience) for held in self._held.values()))
 
     async def on_before_shutdown(self, *_: Any, **__: Any) -> None:
         """Commit what is folded, then let go of everything."""
         await self.on_partitions_revoked()
-        for tp in list(self._held):
-            await self._release(tp)
+        await _all_of(self._release(tp) for tp in list(self._held))
         await self._board.stop()
+        await self._ends.stop()
 
     async def _release(self, tp: TP) -> None:
         held = self._held.pop(tp)
@@ -143,12 +154,9 @@ class _Partitions:
         try:
             await _all_of(writer.open() for writer in writers.values())
             ledgers, starts = await asyncio.gather(
-                read_ledgers(context.broker, context.catalogue.ledger_of(topic), partitions),
-                earliest_offsets(context.broker, topic, partitions),
+                self._read_ledgers(plan, partitions), self._ends.earliest(topic, partitions)
             )
-            await self._board.know(plan.name, (c for ledger in ledgers.values() for c in ledger.controls))
-            for partition, writer in writers.items():
-                await self._begin(TP(topic, partition), writer, ledgers[partition], starts[partition])
+            await self._begin_all(plan, writers, ledgers, starts)
         except BaseException:
             held = {id(holding.writer) for holding in self._held.values()}
             await asyncio.gather(*(writer.close() for writer in writers.values() if id(writer) not in held))
@@ -157,35 +165,50 @@ class _Partitions:
     def _writer(self, topic: str, partition: int) -> PartitionWriter:
         return PartitionWriter(self._context.broker, f"{self._context.application}-{topic}-{partition}")
 
-    async def _begin(self, tp: TP, writer: PartitionWriter, ledger: PartitionLedger, start: int) -> None:
-        plan, old = self._plans[tp.topic], self._held.pop(tp, None)
-        processor = self._kept(old, ledger)
+    def _fresh(self, plan: StreamPlan, partition: int) -> PartitionProcessor:
+        return PartitionProcessor(plan, self._parts.toolkit, application=self._context.application, partition=partition)
+
+    async def _read_ledgers(self, plan: StreamPlan, partitions: Collection[int]) -> dict[int, PartitionLedger]:
+        refused = {partition: self._takeover.refusals(plan.topic, partition) for partition in partitions}
+        topic = self._context.catalogue.ledger_of(plan.topic)
+        ledgers = await read_ledgers(self._context.broker, topic, partitions, refused)
+        await self._board.know(plan.name, (c for ledger in ledgers.values() for c in ledger.controls))
+        return ledgers
+
+    async def _begin_all(
+        self,
+        plan: StreamPlan,
+        writers: Mapping[int, PartitionWriter],
+        ledgers: Mapping[int, PartitionLedger],
+        starts: Mapping[int, int],
+    ) -> None:
+        """Begin every partition; where snapshots turn out to be bad, its ledger is read farther back."""
+        while ledgers:
+            await _all_of(self._begin(plan, p, writers[p], ledger, starts[p]) for p, ledger in ledgers.items())
+            held = {id(holding.writer) for holding in self._held.values()}
+            ledgers = await self._read_ledgers(plan, [p for p in ledgers if id(writers[p]) not in held])
+
+    async def _begin(
+        self, plan: StreamPlan, partition: int, writer: PartitionWriter, ledger: PartitionLedger, earliest: int
+    ) -> None:
+        """Begin an ownership, unless the ledger was not read far enough back for that."""
+        tp = TP(plan.topic, partition)
+        old = self._held.get(tp)
+        kept = old.owner.processor if old is not None and old.owner.keepable else None
+        found = await self._takeover.find(plan, partition, ledger, earliest, kept)
+        if found is None:
+            return
         if old is not None:
             old.owner.close()
-            await old.writer.close()
-        if processor is None:
-            processor = PartitionProcessor(
-                self._board.plan(plan.name),
-                self._parts.toolkit,
-                application=self._context.application,
-                partition=tp.partition,
-            )
-            processor.start_at(start)
-        owner = PartitionOwner(processor, ledger, start, self._services(tp, plan, writer))
+            self._later(old.writer.close())
+        services = self._services(tp, plan, writer)
+        owner = PartitionOwner(found.processor, found.ledger, found.beginning, found.snapshots, services)
         self._held[tp] = _Holding(owner, writer)
         _log.info(
-            "holds partition", topic=tp.topic, partition=tp.partition, state_at=processor.position,
-            ledger_at=owner.committed, to_fold_silently=max(owner.committed - processor.position, 0),
+            "holds partition", topic=tp.topic, partition=tp.partition, begun_from=found.beginning.source,
+            snapshot=found.beginning.reference, state_at=found.processor.position, ledger_at=owner.committed,
+            to_fold_silently=max(owner.committed - found.processor.position, 0),
         )  # fmt: skip
-
-    @staticmethod
-    def _kept(old: _Holding | None, ledger: PartitionLedger) -> PartitionProcessor | None:
-        """The state in memory, where it is exactly what the ledger speaks of."""
-        if old is None or ledger.last is None or not old.owner.keepable:
-            return None
-        processor = old.owner.processor
-        same = processor.position == ledger.last.to_offset and hash_text(processor.hash) == ledger.last.hash
-        return processor if same else None
 
     def _services(self, tp: TP, plan: StreamPlan, writer: PartitionWriter) -> Services:
         async def seek(offset: int) -> None:
@@ -194,11 +217,15 @@ class _Partitions:
             except IllegalStateError:  # taken from us meanwhile: whoever gets it begins at the ledger's position
                 _log.info("not sought: no longer ours", topic=tp.topic, partition=tp.partition, offset=offset)
 
+        async def earliest() -> int:
+            return (await self._ends.earliest(tp.topic, [tp.partition]))[tp.partition]
+
         return Services(
             commit=partial(self._commit, plan, writer),
             seek=seek,
             lost=partial(self._lost, tp),
             highwater=lambda: int(self._app.consumer.highwater(tp)) or -1,
+            earliest=earliest,
             controls=self._board.controls,
             source=self._source,
             progress=self._context.progress,
@@ -218,7 +245,11 @@ class _Partitions:
     def _lost(self, tp: TP, error: BaseException) -> None:
         _log.warning("partition lost", topic=tp.topic, partition=tp.partition, reason=_text(error))
         self._context.progress.place(self._plans[tp.topic].name, tp.topic, tp.partition, "failed")
-        self._later(self._retake(tp, fenced=isinstance(error, ProducerFenced)))
+        if isinstance(error, SnapshotRefusedError):
+            self._takeover.refuse(tp.topic, tp.partition, error.reference, str(error))
+        fenced, held = isinstance(error, ProducerFenced), self._held.get(tp)
+        for_good = self._fences.fenced(tp, held.owner.committed) if fenced and held is not None else None
+        self._later(self._give_up(for_good) if for_good is not None else self._retake(tp, fenced=fenced))
 
     async def _retake(self, tp: TP, *, fenced: bool) -> None:
         """Take a partition again that was lost without a rebalance (broker restarted, transaction timed out). After
@@ -263,7 +294,7 @@ def build(context: WorkerContext, parts: WorkerParts) -> BatchApp:
     app.on_rebalance_complete.connect(partitions.on_rebalance_complete)
     app.on_partitions_revoked.connect(partitions.on_partitions_revoked)
     app.on_before_shutdown.connect(partitions.on_before_shutdown)
-    app.timer(_ENDS_EVERY_S)(partitions.show_ends)
+    app.timer(_TICK_S)(partitions.tick)
     batch_agent(app, [plan.topic for plan in parts.plans], partitions.handle, ROLE)
     return app
 

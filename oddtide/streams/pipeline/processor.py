@@ -148,6 +148,31 @@ class PartitionProcessor:
     def _named(self) -> dict[str, PerSlot]:
         return {f"{name}@{self.in_force.began(name)}": stage for name, stage in self._stages.parts.items()}
 
+    @property
+    def versions(self) -> tuple[str, ...]:
+        """Each detector's version, in the plan's order."""
+        return tuple(detector.version for detector in self._stages.detectors)
+
+    def save(self) -> tuple[SeriesColumn, dict[str, SlotState]]:
+        """The names of all series and their state, in the same order; copies."""
+        slots = self._series.used()
+        return self._series.names(slots).packed(), self.extract(slots)
+
+    def load(self, series: SeriesColumn, states: Mapping[str, SlotState]) -> None:
+        """Take up what another processor of the same plan, with the same controls in force, saved. Raises
+        ``StateMismatchError`` where this one is not empty, and as :meth:`insert` does."""
+        if len(self._series):
+            raise StateMismatchError(
+                f"The state has {len(self._series)} series already.", remedy="Load into a new one."
+            )
+        self.insert(self._series.put(series), states)
+
+    def mark(self, to: int | None = None) -> Outcome:
+        """An outcome of no records at all, which puts into the ledger what has come into force since the last. The
+        position moves on to ``to``, over offsets that no records have."""
+        nothing = self._stages.decoder.decode(())
+        return self.process(replace(nothing, first=self.position, next=self.position if to is None else to))
+
     def forget(self, slots: IntArray) -> None:
         """Reset ``slots`` to those of series never seen, in every stage."""
         for stage in self._stages.parts.values():
@@ -166,10 +191,8 @@ class PartitionProcessor:
         """The same for what was decoded elsewhere."""
         readings = decoded.readings
         slots = self._series.slots_of(readings.series)
-        for (
-            stage
-        ) in self._stages.parts.values():  # each has room for every series, also for one that it was never shown
-            stage.grow(self._series.capacity)
+        for stage in self._stages.parts.values():
+            stage.grow(self._series.capacity)  # each has room for every series, also for one that it was never shown
         checked = self._stages.validator.check(readings, slots)
         every = checked.keep.all()
         kept, kept_slots = (readings, slots) if every else (readings.take(checked.keep), slots[checked.keep])
@@ -189,10 +212,10 @@ class PartitionProcessor:
     def _origin(self) -> Origin:
         plan = self.plan
         names = tuple(spec.name for spec in plan.detectors)
-        versions = tuple(detector.version for detector in self._stages.detectors)
         return Origin(
-            self._application, plan.name, plan.topic, self.partition, plan.version, plan.contract.names, names, versions
-        )
+            self._application, plan.name, plan.topic, self.partition, plan.version, plan.contract.names, names,
+            self.versions,
+        )  # fmt: skip
 
     def _score(self, origin: Origin, kept: Readings, slots: IntArray) -> tuple[VerdictColumns, list[Published]]:
         rows, stages = Rows(slots, kept.times, kept.values), self._stages
