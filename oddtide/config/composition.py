@@ -252,8 +252,9 @@ class Composition:
 
     # ---------------------------------------------------------------- worker
 
-    def worker_context(self, roles: Sequence[str]) -> WorkerContext:
-        """Who this process is as a worker. From here until :meth:`close` its metrics are served, where they are on."""
+    def worker_context(self, roles: Sequence[str], number: int = 0) -> WorkerContext:
+        """Who this process is as a worker, the ``number``-th of its supervisor. From here until :meth:`close` its
+        metrics are served, where they are on, and its number of the data folder is its own."""
         from oddtide.config.build import build_name
         from oddtide.streams.app import WorkerContext
         from oddtide.streams.progress import ProgressBoard
@@ -273,20 +274,35 @@ class Composition:
             clock=self.clock,
             session_timeout_s=settings.session_timeout_s,
             max_batch=settings.max_batch,
-            metrics_url=self._serve_metrics(worker, host, build, progress) if settings.metrics else "",
+            instance_id=self._instance_id(host, number),
+            metrics_url=self._serve_metrics(worker, host, build, progress, number) if settings.metrics else "",
             heartbeat_s=settings.heartbeat_s,
             roles=tuple(roles),
             progress=progress,
         )
 
-    def _serve_metrics(self, worker: str, host: str, build: str, progress: ProgressBoard) -> str:
-        """The address of ``/metrics``. A port that somebody asked for is insisted on."""
+    def _instance_id(self, host: str, number: int) -> str:
+        """The name of this worker in Kafka's groups, the same after a restart."""
+        from oddtide.config.worker_numbers import WorkerNumber, instance_id
+
+        topics = [spec.name for spec in self.catalogue().all()]
+        named = self.settings.worker.instance_id
+        if named:
+            return instance_id(f"{named}-{number}" if number else named, topics)
+        mine = WorkerNumber(self.folder, number)
+        self._held.callback(mine.release)
+        return instance_id(f"{host}-{mine.place}-{mine.number}", topics)
+
+    def _serve_metrics(self, worker: str, host: str, build: str, progress: ProgressBoard, number: int) -> str:
+        """The address of ``/metrics``: on the port asked for, of further workers on the ones after it. Only the first
+        worker insists on a port that somebody asked for."""
         from oddtide.adapters.prometheus.metrics import PrometheusMetrics, WorkerInfo
         from oddtide.adapters.prometheus.server import MetricsServer
 
         settings = self.settings.worker
         metrics = PrometheusMetrics(progress.snapshot, WorkerInfo(worker, host, build))
-        ports = [settings.metrics_port] if "metrics_port" in settings.model_fields_set else [settings.metrics_port, 0]
+        port = settings.metrics_port and settings.metrics_port + number
+        ports = [port] if "metrics_port" in settings.model_fields_set and not number else [port, 0]
         while True:
             server = MetricsServer(metrics, progress.snapshot, host=settings.metrics_host, port=ports.pop(0))
             try:

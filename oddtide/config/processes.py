@@ -1,4 +1,4 @@
-"""Processes of workers: several supervised ones, and one in the background of a data folder."""
+"""Processes of workers: what ties one to its parent, and the one in the background of a data folder."""
 
 from __future__ import annotations
 
@@ -9,20 +9,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 
 from oddtide.domain.errors import DependencyError
 
-__all__ = ["BackgroundWorker", "Supervisor", "own_command", "tether"]
+__all__ = ["BackgroundWorker", "own_command", "tether"]
 
 _POLL_S = 0.1
 _STOP_S = 30.0
-_FIRST_WAIT_S = 1.0
-_LONGEST_WAIT_S = 60.0
-#: Exit codes that a restart cannot cure: usage, missing topic, configuration.
-_HOPELESS = (2, 3, 4)
 
 
 def tether(descriptor: int) -> None:
@@ -40,96 +35,6 @@ def tether(descriptor: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     threading.Thread(target=watch, name="tether", daemon=True).start()
-
-
-@dataclass
-class _Child:
-    number: int
-    command: list[str]
-    environment: dict[str, str]
-    process: subprocess.Popen[bytes] | None = None
-    started: float = 0.0
-    wait_s: float = _FIRST_WAIT_S
-    due: float = 0.0
-
-
-@dataclass
-class Supervisor:
-    """Keeps worker processes running: one that ends unasked is started again, waits doubling from 1 to 60 seconds.
-
-    Children have sessions of their own, so a terminal's Ctrl-C reaches only the supervisor, which asks them to stop;
-    a pipe ties them to it, so none survives it.
-    """
-
-    report: Callable[[str], None]
-    children: list[_Child] = field(default_factory=list)
-    clock: Callable[[], float] = time.monotonic
-    _stopping: threading.Event = field(default_factory=threading.Event)
-
-    def add(self, command: Sequence[str], environment: dict[str, str]) -> None:
-        """Declare one more process."""
-        self.children.append(_Child(len(self.children) + 1, list(command), environment))
-
-    def stop(self) -> None:
-        """Let :meth:`run` end. May be called from a signal handler."""
-        self._stopping.set()
-
-    def run(self) -> int:
-        """Run until :meth:`stop`; returns 0, or the exit code of a child that no restart could help."""
-        ours, theirs = os.pipe()
-        code = 0
-        try:
-            while not self._stopping.is_set() and not code:
-                code = next((found for child in self.children if (found := self._look_after(child, ours))), 0)
-                self._stopping.wait(_POLL_S)
-        finally:
-            self._end()
-            os.close(ours)
-            os.close(theirs)
-        return code
-
-    def _look_after(self, child: _Child, tether_fd: int) -> int:
-        now = self.clock()
-        if child.process is None:
-            if now >= child.due:
-                self._start(child, tether_fd, now)
-            return 0
-        code = child.process.poll()
-        if code is None:
-            return 0
-        child.process = None
-        if code in _HOPELESS:
-            self.report(f"worker {child.number} ended with exit code {code}; a restart would not help")
-            return code
-        child.wait_s = (
-            _FIRST_WAIT_S if now - child.started > _LONGEST_WAIT_S else min(child.wait_s * 2, _LONGEST_WAIT_S)
-        )
-        child.due = now + child.wait_s
-        self.report(f"worker {child.number} ended with exit code {code}; starting it again in {child.wait_s:g} s")
-        return 0
-
-    def _start(self, child: _Child, tether_fd: int, now: float) -> None:
-        child.started = now
-        child.process = subprocess.Popen(
-            [*child.command, "--tether", str(tether_fd)],
-            env=child.environment,
-            pass_fds=(tether_fd,),
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        self.report(f"worker {child.number} is process {child.process.pid}")
-
-    def _end(self) -> None:
-        running = [child.process for child in self.children if child.process is not None]
-        for process in running:
-            process.terminate()
-        deadline = self.clock() + _STOP_S
-        for process in running:
-            try:
-                process.wait(max(deadline - self.clock(), 0.1))
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
 
 
 class BackgroundWorker:

@@ -14,11 +14,13 @@ turns an error into one line on stderr and the exit code of its class (in bracke
     │   ├── StorageUnavailableError   [5]  database, disk full, folder not writable
     │   └── DownloadError             [5]  the embedded Kafka's parts could not be fetched
     ├── CheckFailedError              [6]  a check ran and found a difference
+    ├── BrokenPromiseError            [7]  going on would break a promise; trying again does not help
+    │   ├── FencedError               [7]  another process took this one's place
+    │   ├── SchemaVersionError        [7]  an event of a version newer than this build knows
+    │   └── StateMismatchError        [7]  a rebuilt state differs from what the ledger says
     ├── CommandRefusedError           [1]  a command was understood and refused
     ├── DecodeError                   [1]  bytes are not what they claim to be
-    ├── SchemaVersionError            [1]  an event of a version newer than this build knows
     ├── UntrustedArtifactError        [1]  an artifact without a valid signature
-    ├── StateMismatchError            [1]  a rebuilt state differs from what the ledger says
     └── FoldError                     [1]  a batch cannot be folded: a bug, named with its offsets
 """
 
@@ -27,6 +29,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 __all__ = [
+    "BrokenPromiseError",
     "BrokerUnreachableError",
     "CheckFailedError",
     "CommandRefusedError",
@@ -35,6 +38,7 @@ __all__ = [
     "DecodeError",
     "DependencyError",
     "DownloadError",
+    "FencedError",
     "FoldError",
     "MissingExtraError",
     "NotFoundError",
@@ -108,6 +112,24 @@ class CheckFailedError(OddtideError):
     exit_code = 6
 
 
+class BrokenPromiseError(OddtideError):
+    """Going on would break a promise, and trying again does not help: the process ends, and is not started again."""
+
+    exit_code = 7
+
+
+class FencedError(BrokenPromiseError):
+    """Another process took this one's place for good."""
+
+
+class SchemaVersionError(BrokenPromiseError):
+    """An event's schema version is newer than this build knows."""
+
+
+class StateMismatchError(BrokenPromiseError):
+    """A rebuilt state differs from what the ledger says it was."""
+
+
 class CommandRefusedError(OddtideError):
     """A command was understood and refused."""
 
@@ -124,17 +146,7 @@ class DecodeError(OddtideError):
         super().__init__(f"{reason}: {detail}")
 
 
-class SchemaVersionError(OddtideError):
-    """An event's schema version is newer than this build knows."""
-
-
 class UntrustedArtifactError(OddtideError):
     """An artifact that would be unpickled has no valid signature."""
-
-
-class StateMismatchError(OddtideError):
-    """A rebuilt state differs from what the ledger says it was."""
-
-
 class FoldError(OddtideError):
     """Records could not be folded into a partition's state: a bug, since no input may cause that."""

@@ -11,8 +11,10 @@ from faust.serializers.codecs import Codec
 from faust.types import TP
 from mode import CrashingSupervisor
 
+from oddtide.streams.assignor import EvenAssignor
 from oddtide.streams.broker import BrokerAccess
 from oddtide.streams.progress import ProgressBoard
+from oddtide.streams.quick_start import NoTables
 from oddtide.streams.topics import TopicCatalogue
 from oddtide.streams.transport import BatchApp, PositionSource, quicken_transactions
 
@@ -72,7 +74,10 @@ def make_app(
     app = BatchApp(
         name,
         **context.broker.faust_options(),
-        datadir=str(folder / f"{name}-{context.worker}"),
+        datadir=str(folder / f"{name}-{context.instance_id or context.worker}"),
+        # The same for every member: Faust's assignor insists that a member's address does not change, and ours do not
+        # serve anything there.
+        canonical_url="http://oddtide",
         consumer_auto_offset_reset="earliest",
         consumer_group_instance_id=f"{context.instance_id}-{role}" if context.instance_id else None,
         topic_disable_leader=True,
@@ -82,11 +87,15 @@ def make_app(
         stream_buffer_maxsize=8,
         broker_max_poll_records=context.max_batch,
         broker_session_timeout=context.session_timeout_s,
-        broker_heartbeat_interval=min(context.session_timeout_s / 3, 3.0),
+        # Also how long a member takes to notice that another joined or left.
+        broker_heartbeat_interval=min(context.session_timeout_s / 3, 1.0),
         broker_commit_interval=1.0,
         # Alerts, positions and lag come from our own events; Faust's livelock warnings know nothing of batches.
         stream_processing_timeout=3600.0,
     )
+    # Faust types these settings as symbols, not as classes.
+    app.conf.PartitionAssignor = EvenAssignor  # type: ignore[assignment]
+    app.conf.TableManager = NoTables  # type: ignore[assignment]
     app.positions, app.blocks = positions, blocks
     return app
 

@@ -15,7 +15,8 @@ Faust and aiokafka; these are all of them:
 - ``Consumer.seek_to_committed`` is called by every seek (``perform_seek``);
 - ``AIOKafkaConsumerThread._create_worker_consumer`` makes the client, whose ``_isolation_level``,
   ``_fetch_max_bytes`` and ``_max_partition_fetch_bytes`` are set before it starts, since Faust reads uncommitted
-  records and too few; ``on_start`` starts it, ``_fetch_records`` asks it;
+  records and too few; ``on_start`` and ``on_thread_stop`` are its beginning and end (see also
+  :mod:`oddtide.streams.membership`), ``_fetch_records`` asks it;
 - ``AIOKafkaConsumer._fetcher`` gets a class of ours and its ``_client`` a wrapper, so that after
   ``Fetcher._proc_fetch_request`` each ``FetchResult._partition_records`` in ``_records`` makes blocks;
   ``PartitionRecords._unpack_records``, ``_consume_aborted_up_to``, ``ControlRecord``, ``record.util.calc_crc32c`` and
@@ -31,6 +32,7 @@ pinned in ``pyproject.toml``.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, TypeAlias, cast
 
@@ -41,7 +43,9 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
+from oddtide.streams.assignor import forget_what_was_held
 from oddtide.streams.fetching import fetch_blocks
+from oddtide.streams.membership import leave_at_end, watch
 
 __all__ = ["BatchApp", "PositionSource", "quicken_transactions"]
 
@@ -61,7 +65,8 @@ def quicken_transactions() -> None:
 
 
 class _CommittedReads(driver.AIOKafkaConsumerThread):
-    """Reads committed records only: what an aborted transaction left behind never reaches an agent."""
+    """Reads committed records only: what an aborted transaction left behind never reaches an agent. Leaves its group
+    when it stops, and ends the app where another process took its place in it."""
 
     def _create_worker_consumer(self, transport: driver.Transport) -> aiokafka.AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
@@ -74,6 +79,16 @@ class _CommittedReads(driver.AIOKafkaConsumerThread):
         await super().on_start()
         if _hands_blocks(self.app):
             fetch_blocks(self._ensure_consumer(), self.app.conf.broker_max_poll_records)
+        app, loop = self.app, self.app.loop
+        watch(
+            self._consumer,
+            out=lambda: forget_what_was_held(app.assignor),
+            fenced=lambda error: _crash(app, loop, error),
+        )
+
+    async def on_thread_stop(self) -> None:
+        leave_at_end(self._consumer)
+        await super().on_thread_stop()
 
     async def _fetch_records(
         self,
@@ -84,6 +99,11 @@ class _CommittedReads(driver.AIOKafkaConsumerThread):
     ) -> Any:
         limit = None if _hands_blocks(self.app) else max_records  # aiokafka would count blocks
         return await super()._fetch_records(consumer, active_partitions, timeout=timeout, max_records=limit)
+
+
+def _crash(app: Any, loop: asyncio.AbstractEventLoop, error: Exception) -> None:
+    """End ``app`` from another thread."""
+    asyncio.run_coroutine_threadsafe(app.crash(error), loop)
 
 
 class _BatchConsumer(driver.Consumer):

@@ -1,7 +1,7 @@
 """The command line. A command's module is imported when that command runs, never for ``--help``.
 
 Data goes to stdout, everything else to stderr. Exit codes: 0 ok, 1 failure, 2 usage, 3 not found, 4 invalid
-configuration or contract, 5 dependency unreachable, 6 check failed, 130 interrupted.
+configuration or contract, 5 dependency unreachable, 6 check failed, 7 a promise cannot be kept, 130 interrupted.
 """
 
 from __future__ import annotations

@@ -11,7 +11,8 @@ import rich_click as click
 from oddtide.config.cli.context import Cli, pass_cli
 from oddtide.config.cli.help import command
 from oddtide.config.cli.output import emit_one, note
-from oddtide.config.cli.worker import ALL_ROLES, check_topics, config_arguments, run_here
+from oddtide.config.cli.running import check_topics, config_arguments, run_here
+from oddtide.config.lagging import ROLES as ALL_ROLES
 from oddtide.domain.errors import CheckFailedError
 
 if TYPE_CHECKING:
