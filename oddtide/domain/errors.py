@@ -148,5 +148,7 @@ class DecodeError(OddtideError):
 
 class UntrustedArtifactError(OddtideError):
     """An artifact that would be unpickled has no valid signature."""
+
+
 class FoldError(OddtideError):
     """Records could not be folded into a partition's state: a bug, since no input may cause that."""
