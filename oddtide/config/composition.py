@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from oddtide.streams.broker import BrokerAccess
     from oddtide.streams.parts import WorkerParts
     from oddtide.streams.pipeline.plan import StreamPlan
+    from oddtide.streams.pipeline.sleeping import Sleeping
     from oddtide.streams.ports import Toolkit, Trainer
     from oddtide.streams.progress import ProgressBoard
     from oddtide.streams.topics import TopicCatalogue
@@ -331,4 +332,15 @@ class Composition:
             alerts=self.alert_policy(),
             outbox=models,
             channels=self.channels() if models is not None else {},
+            sleeping=self.sleeping() if "ingest" in roles else None,
         )
+
+    def sleeping(self) -> Sleeping | None:
+        """Where series sleep that memory has no room for; None where it has room for all."""
+        from oddtide.adapters.rocksdb import RocksSleepStores
+        from oddtide.streams.pipeline.sleeping import MemoryBudget, Sleeping
+
+        mib = self.settings.worker.memory_mib
+        if not mib:
+            return None
+        return Sleeping(RocksSleepStores(self.folder / "sleeping"), MemoryBudget(int(mib * 2**20)))

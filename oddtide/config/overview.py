@@ -16,7 +16,19 @@ __all__ = ["overview"]
 
 _GONE = ("stopped", "lost", "silent")
 _MANY = 10_000
-_SHOWN = ("worker", "state", "roles", "host", "pid", "build", "readings_per_s", "memory_mib", "series", "metrics")
+_SHOWN = (
+    "worker",
+    "state",
+    "roles",
+    "host",
+    "pid",
+    "build",
+    "readings_per_s",
+    "memory_mib",
+    "series",
+    "asleep",
+    "metrics",
+)
 _COUNTED = ("readings", "scored", "rejected", "skipped", "detections")
 
 

@@ -90,6 +90,12 @@ class WorkerSettings(Section):
     max_batch: int = Field(
         default=20_000, ge=1, le=100_000, description="Most records of a partition per batch (count)."
     )
+    memory_mib: float = Field(
+        default=512.0,
+        ge=0.0,
+        description="Most that the state of series may take in a worker's memory (MiB); beyond it the series idle "
+        "longest sleep on disk, in the data folder. 0: no limit.",
+    )
     metrics: bool = Field(default=True, description="Whether to serve /metrics, /readyz and /livez.")
     metrics_host: str = Field(default="127.0.0.1", description="Address on which they are served.")
     metrics_port: int = Field(

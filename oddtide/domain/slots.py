@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from oddtide.domain.errors import StateMismatchError, UsageError
 from oddtide.domain.readings import IntArray
 
-__all__ = ["PerSlot", "SlotColumns", "SlotState", "bytes_of", "pickled_size"]
+__all__ = ["PerSlot", "Recency", "SlotColumns", "SlotState", "bytes_of", "pickled_size"]
 
 #: The state of ``n`` slots by name: arrays with ``n`` rows, or lists of ``n`` bytes. Shares no memory with its origin.
 SlotState: TypeAlias = dict[str, NDArray[Any] | list[bytes]]
@@ -128,6 +128,32 @@ class SlotColumns:
                 f"Slots {slots.min()} .. {slots.max()} were given, {self._owner} has room for {self._slots}.",
                 remedy="Call grow() first.",
             )
+
+
+class Recency:
+    """Which slots have been idle longest, in steps: all slots touched in one step are as recent. Four bytes a slot."""
+
+    def __init__(self) -> None:
+        self._columns = SlotColumns("recency", {"step": np.zeros((), dtype=np.uint32)})
+        self._step = 0
+
+    def touch(self, slots: IntArray, room: int) -> None:
+        """``slots``, of ``0 .. room-1``, are in use: a new step."""
+        self._columns.grow(room)
+        self._step += 1
+        if self._step > np.iinfo(np.uint32).max:  # after months: who was idle so far counts as idle alike
+            self._columns["step"][:] = 0
+            self._step = 1
+        self._columns["step"][slots] = self._step
+
+    def idle_longest(self, slots: IntArray, count: int) -> IntArray:
+        """The ``count`` of ``slots`` touched least recently, ascending; never touched counts as long ago."""
+        if count >= len(slots):
+            return slots
+        self._columns.grow(int(slots.max()) + 1)
+        order = np.argpartition(self._columns["step"][slots], count - 1)
+        chosen: IntArray = np.sort(slots[order[:count]])
+        return chosen
 
 
 def _enlarged(array: NDArray[Any], blank: NDArray[Any], slots: int) -> NDArray[Any]:

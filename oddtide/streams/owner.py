@@ -218,8 +218,9 @@ class PartitionOwner:
         for outcome in outcomes:
             self._committed = outcome.completed.to_offset
             self._services.progress.batch(
-                outcome.completed, seconds=seconds, end=self._services.highwater(), series=self.processor.series
-            )
+                outcome.completed, seconds=seconds, end=self._services.highwater(), series=self.processor.series,
+                memory=self.processor.memory,
+            )  # fmt: skip
         self._snapshots.was_named(outcomes[-1].completed.snapshot)
 
     async def tick(self) -> None:

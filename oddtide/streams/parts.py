@@ -9,6 +9,7 @@ from typing import Any
 from oddtide.domain.observability.notifications import Channel, Outbox
 from oddtide.domain.observability.policy import AlertPolicy
 from oddtide.streams.pipeline.plan import StreamPlan
+from oddtide.streams.pipeline.sleeping import Sleeping
 from oddtide.streams.ports import Artifacts, ReadModels, SnapshotStore, Toolkit, Trainer
 from oddtide.streams.snapshotting import SnapshotPolicy
 
@@ -20,7 +21,8 @@ class WorkerParts:
     """``settings`` are the streams' sections as their author wrote them, by stream, to be published with the plans.
     Without a store of ``snapshots`` none are taken, and every takeover folds the log from its start.
     ``read_models`` is None where this worker projects nothing. Opened alerts wait in ``outbox`` and are told through
-    ``channels``, by name; None and empty where nobody is to be told."""
+    ``channels``, by name; None and empty where nobody is to be told. ``sleeping`` is None where every series stays in
+    memory."""
 
     plans: tuple[StreamPlan, ...]
     toolkit: Toolkit
@@ -33,3 +35,4 @@ class WorkerParts:
     alerts: AlertPolicy = field(default_factory=AlertPolicy)
     outbox: Outbox | None = None
     channels: Mapping[str, Channel] = field(default_factory=dict)
+    sleeping: Sleeping | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from oddtide.domain.detection.ports import Detector, DetectorSpec
@@ -12,7 +13,7 @@ from oddtide.domain.drift.ports import MonitorFactory
 from oddtide.domain.events import Message
 from oddtide.streams.envelope import Envelope
 
-__all__ = ["Artifacts", "LoggedEvent", "ReadModels", "SnapshotStore", "Toolkit", "Trainer"]
+__all__ = ["Artifacts", "LoggedEvent", "ReadModels", "SleepStore", "SleepStores", "SnapshotStore", "Toolkit", "Trainer"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,3 +94,38 @@ class Trainer(Protocol):
     def __call__(
         self, algorithm: str, parameters: Mapping[str, object], values: object, features: tuple[str, ...]
     ) -> tuple[bytes, dict[str, str], dict[str, float]]: ...
+
+
+class SleepStore(Protocol):
+    """Where series of one partition sleep: bytes by series key.
+
+    A cache of this process and of its snapshots, not a database: nothing in it outlives :meth:`close`. Whatever fails
+    raises ``StorageUnavailableError``; a failed :meth:`put` may be tried again, and what was there before stays.
+    """
+
+    def put(self, keys: Sequence[bytes], rows: Sequence[bytes]) -> None:
+        """Store a row under each key, over any that is there: all or none."""
+        ...
+
+    def get(self, keys: Sequence[bytes]) -> Sequence[bytes | None]:
+        """The row under each key, None where there is none. Cheap for keys that were never there."""
+        ...
+
+    def checkpoint(self, folder: Path) -> list[Path]:
+        """Write what is there at this instant into ``folder`` (made by this call) and return its files, from which
+        :meth:`SleepStores.open` makes the same store again. A file that another checkpoint shares has the same
+        content, and costs no copy where the file system can link."""
+        ...
+
+    def close(self) -> None:
+        """Throw everything away. Further calls do nothing."""
+        ...
+
+
+class SleepStores(Protocol):
+    """Makes sleeping places. Raises ``StorageUnavailableError`` where that cannot be."""
+
+    def open(self, name: str, source: Path | None = None) -> SleepStore:
+        """A store of its own, empty or with what a checkpoint's folder holds, which stays as it is. ``name`` is for
+        people."""
+        ...

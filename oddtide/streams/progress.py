@@ -13,6 +13,7 @@ from oddtide.domain.observability.events import PartitionHealth
 from oddtide.domain.observability.ledger import BatchCompleted
 from oddtide.domain.observability.progress import (
     Durations,
+    MemoryUse,
     PartitionProgress,
     PartState,
     RoleProgress,
@@ -23,6 +24,7 @@ from oddtide.domain.observability.progress import (
 __all__ = ["ProgressBoard"]
 
 _UNKNOWN = -1
+_UNTOLD = MemoryUse()
 
 
 @dataclass(slots=True)
@@ -42,6 +44,7 @@ class _Held:
     end: int = _UNKNOWN
     state: PartState = "restoring"
     series: int = 0
+    memory: MemoryUse = _UNTOLD
 
 
 class ProgressBoard:
@@ -54,8 +57,12 @@ class ProgressBoard:
         self._held: dict[tuple[str, int], _Held] = {}
         self._roles: dict[str, RoleProgress] = {}
 
-    def batch(self, completed: BatchCompleted, *, seconds: float, end: int = _UNKNOWN, series: int = 0) -> None:
-        """A batch is durable. ``end`` is the partition's high watermark, ``series`` how many it holds now."""
+    def batch(
+        self, completed: BatchCompleted, *, seconds: float, end: int = _UNKNOWN, series: int = 0,
+        memory: MemoryUse = _UNTOLD,
+    ) -> None:  # fmt: skip
+        """A batch is durable. ``end`` is the partition's high watermark, ``series`` how many it holds now, ``memory``
+        what they take."""
         with self._lock:
             tally = self._streams.setdefault(completed.stream, _Tally())
             tally.readings += completed.readings
@@ -66,6 +73,7 @@ class ProgressBoard:
             tally.batches.add(seconds)
             held = self._held.setdefault((completed.topic, completed.partition), _Held(completed.stream))
             held.position, held.state, held.series = completed.to_offset, "running", series
+            held.memory = memory
             held.end = max(end, completed.to_offset) if end != _UNKNOWN else held.end
 
     def place(
@@ -113,11 +121,19 @@ class ProgressBoard:
                 for name, tally in sorted(self._streams.items())
             )
             partitions = tuple(
-                PartitionProgress(held.stream, _health(topic, partition, held), held.series)
+                PartitionProgress(held.stream, _health(topic, partition, held), held.series, held.memory)
                 for (topic, partition), held in sorted(self._held.items())
             )
-            roles = tuple(progress for _, progress in sorted(self._roles.items()))
+            trouble = next((held.memory.trouble for held in self._held.values() if held.memory.trouble), "")
+            roles = tuple(_with(trouble, progress) for _, progress in sorted(self._roles.items()))
         return WorkerProgress(streams, partitions, roles)
+
+
+def _with(trouble: str, role: RoleProgress) -> RoleProgress:
+    """Series that cannot go to sleep make ingest, which holds them, a part that works less well."""
+    if trouble and role.role == "ingest" and role.state == "running":
+        return RoleProgress(role.role, "degraded", f"series stay awake beyond the memory budget: {trouble}")
+    return role
 
 
 def _health(topic: str, partition: int, held: _Held) -> PartitionHealth:

@@ -139,6 +139,8 @@ class Snapshotter:
     @property
     def behind(self) -> bool:
         """Whether the state has moved on since the newest snapshot."""
+        if self.processor.memory.asleep:
+            return False  # a snapshot does not hold those who sleep yet; a new owner folds the log
         return self.around.on and self.processor.position != self._newest
 
     @property
@@ -179,7 +181,7 @@ class Snapshotter:
 
     async def _copy(self) -> Snapshot:
         began = time.perf_counter()
-        size = self.processor.series * self.processor.bytes_per_slot
+        size = self.processor.memory.awake * self.processor.bytes_per_slot
         if size < _BIG:
             snapshot = take(self.processor, build=self.around.build)
         else:

@@ -187,3 +187,11 @@ def test_the_options_of_a_store_of_snapshots_stay_secret_until_used() -> None:
     assert "s3cret" not in repr(settings)
     assert settings.storage_options() == {"secret": "s3cret"}
     assert (settings.policy().keep, settings.policy().every_s) == (3, 30.0)
+
+
+def test_series_sleep_in_the_data_folder_unless_memory_has_no_limit(tmp_path: Path) -> None:
+    sleeping = composition(tmp_path, worker={"memory_mib": 1.5}).sleeping()
+    assert sleeping is not None
+    assert sleeping.budget.total == 1.5 * 2**20
+    assert not (tmp_path / "sleeping").exists()
+    assert composition(tmp_path, worker={"memory_mib": 0}).sleeping() is None

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from oddtide.domain.observability.ledger import BatchCompleted
-from oddtide.domain.observability.progress import BATCH_SECONDS, Durations
+from oddtide.domain.observability.progress import BATCH_SECONDS, Durations, MemoryUse
 from oddtide.streams.progress import ProgressBoard
 
 
@@ -117,3 +117,20 @@ def test_many_threads_lose_no_count() -> None:
         thread.join()
     assert board.snapshot().readings == 8_000
     assert len(board.snapshot().partitions) == 4
+
+
+def test_series_that_cannot_sleep_degrade_the_role_that_holds_them() -> None:
+    board = ProgressBoard()
+    board.role("ingest", "running")
+    board.role("health", "running")
+    use = MemoryUse(awake=9, asleep=2, bytes_per_series=100, trouble="disk full")
+    board.batch(batch(0, 10), seconds=0.1, series=11, memory=use)
+    view = board.snapshot()
+    assert [(role.role, role.state) for role in view.roles] == [("health", "running"), ("ingest", "degraded")]
+    assert "disk full" in view.roles[1].reason
+    assert (view.series, view.asleep, view.unready()) == (11, 2, [])
+    board.batch(batch(10, 20), seconds=0.1, series=11, memory=MemoryUse(awake=9, asleep=2))
+    assert {role.state for role in board.snapshot().roles} == {"running"}
+    board.role("ingest", "failed", "why")
+    board.batch(batch(20, 30), seconds=0.1, memory=use)
+    assert board.snapshot().roles[1].reason == "why"

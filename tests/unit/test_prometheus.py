@@ -16,11 +16,14 @@ from oddtide.domain.observability.events import PartitionHealth
 from oddtide.domain.observability.progress import (
     BATCH_SECONDS,
     Durations,
+    MemoryUse,
     PartitionProgress,
     RoleProgress,
     StreamProgress,
     WorkerProgress,
 )
+
+USE = MemoryUse(awake=5, asleep=2, bytes_per_series=200, woken=3, put_to_sleep=9, trouble="disk full")
 
 
 def progress(state: str = "running", role: str = "running") -> WorkerProgress:
@@ -28,7 +31,9 @@ def progress(state: str = "running", role: str = "running") -> WorkerProgress:
     for seconds in (0.002, 0.03, 60.0):
         durations.add(seconds)
     held = [
-        PartitionProgress("plant", PartitionHealth(topic="r", partition=0, position=5, end=9, lag=4, state=state), 7),
+        PartitionProgress(
+            "plant", PartitionHealth(topic="r", partition=0, position=5, end=9, lag=4, state=state), 7, USE
+        ),
         PartitionProgress("plant", PartitionHealth(topic="r", partition=1, position=5, end=-1, lag=-1), 0),
     ]
     stream = StreamProgress("plant", 12, 9, {"not_json": 2}, {"duplicate": 1}, 3, durations)
@@ -83,6 +88,13 @@ def test_every_figure_is_there(server: MetricsServer) -> None:
     assert found["oddtide_partition_position", first] == 5
     assert found["oddtide_partition_running", first] == 1
     assert found["oddtide_partition_series", first] == 7
+    assert found["oddtide_series", (*first[:1], ("state", "awake"), *first[1:])] == 5
+    assert found["oddtide_series", (*first[:1], ("state", "asleep"), *first[1:])] == 2
+    assert found["oddtide_series_bytes", first] == 200
+    assert found["oddtide_series_moved_total", (*first[:2], ("to", "asleep"), first[2])] == 9
+    assert found["oddtide_series_moved_total", (*first[:2], ("to", "awake"), first[2])] == 3
+    assert found["oddtide_memory_over_budget", first] == 1
+    assert found["oddtide_readings_unscored_share", (plant,)] == 0
     assert found["oddtide_worker_info", (("build", "0.1.0"), ("host", "host"), ("worker", "w1"))] == 1
     assert found["oddtide_role_running", (("role", "ingest"), ("state", "running"))] == 1
     assert any(name.startswith(("process_", "python_info")) for name, _ in found)

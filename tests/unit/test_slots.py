@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oddtide.domain.errors import StateMismatchError, UsageError
-from oddtide.domain.slots import SlotColumns, bytes_of
+from oddtide.domain.slots import Recency, SlotColumns, bytes_of
 
 BLANKS = {"times": np.array(-1), "cells": np.array([0.0, 2.0]), "marks": np.zeros(3, dtype=np.int16)}
 
@@ -77,3 +77,25 @@ def test_bytes_are_as_many_as_the_slots() -> None:
     for found in ([b"a"], [b"a", "b"], b"ab", None):
         with pytest.raises(StateMismatchError, match="not 2 bytes"):
             bytes_of("it", "raw", 2, {"raw": found})
+
+
+@given(st.lists(st.sets(st.integers(0, 19), min_size=1), max_size=8), st.integers(1, 25))
+def test_those_idle_longest_are_found(steps: list[set[int]], count: int) -> None:
+    recency, last = Recency(), dict.fromkeys(range(20), 0)
+    for step, touched in enumerate(steps, start=1):
+        recency.touch(np.array(sorted(touched)), 20)
+        last.update(dict.fromkeys(touched, step))
+    slots = np.arange(0, 20, 2)
+    idle = recency.idle_longest(slots, count).tolist()
+    assert idle == sorted(set(idle))
+    assert len(idle) == min(count, 10)
+    stays = [last[slot] for slot in slots.tolist() if slot not in idle]
+    assert not stays or max(last[slot] for slot in idle) <= min(stays)
+
+
+def test_recency_outlives_its_counter() -> None:
+    recency = Recency()
+    recency.touch(np.array([0]), 3)
+    recency._step = 2**32 - 1
+    recency.touch(np.array([1]), 3)
+    assert recency.idle_longest(np.arange(3), 2).tolist() == [0, 2]

@@ -63,6 +63,8 @@ class _ProgressCollector(Collector):
         yield _detections(progress)
         yield _batches(progress)
         yield from _partitions(progress)
+        yield from _memory(progress)
+        yield _unscored(progress)
 
     def _worker(self) -> Metric:
         family = GaugeMetricFamily(
@@ -127,7 +129,7 @@ def _partitions(progress: WorkerProgress) -> Iterator[Metric]:
     lag = GaugeMetricFamily("oddtide_partition_lag", "Records not yet committed; absent while unknown.", labels=labels)
     position = GaugeMetricFamily("oddtide_partition_position", "Next offset to process.", labels=labels)
     running = GaugeMetricFamily("oddtide_partition_running", "1 once restored and consuming.", labels=labels)
-    series = GaugeMetricFamily("oddtide_partition_series", "Series with state in memory.", labels=labels)
+    series = GaugeMetricFamily("oddtide_partition_series", "Series with state, awake or asleep.", labels=labels)
     for held in progress.partitions:
         values = [held.stream, held.health.topic, str(held.health.partition)]
         if held.health.lag >= 0:
@@ -136,3 +138,30 @@ def _partitions(progress: WorkerProgress) -> Iterator[Metric]:
         running.add_metric(values, float(held.health.state == "running"))
         series.add_metric(values, held.series)
     yield from (lag, position, running, series)
+
+
+def _memory(progress: WorkerProgress) -> Iterator[Metric]:
+    labels = ["stream", "topic", "partition"]
+    held = GaugeMetricFamily("oddtide_series", "Series awake in memory and asleep on disk.", labels=[*labels, "state"])
+    size = GaugeMetricFamily("oddtide_series_bytes", "Memory that a series takes while awake.", labels=labels)
+    moved = CounterMetricFamily("oddtide_series_moved", "Series woken and put to sleep.", labels=[*labels, "to"])
+    over = GaugeMetricFamily("oddtide_memory_over_budget", "1 while series cannot be put to sleep.", labels=labels)
+    for part in progress.partitions:
+        values = [part.stream, part.health.topic, str(part.health.partition)]
+        memory = part.memory
+        held.add_metric([*values, "awake"], memory.awake)
+        held.add_metric([*values, "asleep"], memory.asleep)
+        size.add_metric(values, memory.bytes_per_series)
+        moved.add_metric([*values, "awake"], memory.woken)
+        moved.add_metric([*values, "asleep"], memory.put_to_sleep)
+        over.add_metric(values, float(bool(memory.trouble)))
+    yield from (held, size, moved, over)
+
+
+def _unscored(progress: WorkerProgress) -> Metric:
+    help = "Share of readings that were neither scored nor rejected or skipped for a stated reason; to be 0."
+    family = GaugeMetricFamily("oddtide_readings_unscored_share", help, labels=["stream"])
+    for stream in progress.streams:
+        accounted = stream.scored + sum(stream.rejected.values()) + sum(stream.skipped.values())
+        family.add_metric([stream.stream], (stream.readings - accounted) / max(stream.readings, 1))
+    return family

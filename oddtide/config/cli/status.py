@@ -61,7 +61,7 @@ def _tables(found: dict[str, Any]) -> None:
     emit(
         found["workers"],
         output="table",
-        columns=["worker", "state", "roles", "heartbeat_age_s", "readings_per_s", "memory_mib", "series"],
+        columns=["worker", "state", "roles", "heartbeat_age_s", "readings_per_s", "memory_mib", "series", "asleep"],
         empty="no worker has been seen; start one with `oddtide worker`",
     )
     click.echo("")

@@ -174,6 +174,7 @@ class HeartbeatRecorded(Event, frozen=True, kw_only=True):
     readings_per_s: float = 0.0
     memory_mib: float = 0.0
     series: int = 0
+    asleep: int = 0
     state: str = "running"
     interval_s: float = 5.0
     metrics: str = ""

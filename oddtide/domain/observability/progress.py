@@ -16,6 +16,7 @@ from oddtide.domain.observability.events import PartitionHealth
 __all__ = [
     "BATCH_SECONDS",
     "Durations",
+    "MemoryUse",
     "PartState",
     "PartitionProgress",
     "RoleProgress",
@@ -67,12 +68,27 @@ class StreamProgress:
 
 
 @dataclass(frozen=True, slots=True)
+class MemoryUse:
+    """The series of a partition: ``awake`` in memory, ``asleep`` on disk; ``bytes_per_series`` of those awake (names
+    included, a guess where detectors are objects); ``woken`` and ``put_to_sleep`` since the state began; ``trouble``
+    says why series stay awake beyond the budget."""
+
+    awake: int = 0
+    asleep: int = 0
+    bytes_per_series: int = 0
+    woken: int = 0
+    put_to_sleep: int = 0
+    trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class PartitionProgress:
-    """One partition as its owner sees it, the stream it belongs to and how many series live in it."""
+    """One partition as its owner sees it, the stream it belongs to and how many series live in it, awake or asleep."""
 
     stream: str
     health: PartitionHealth
     series: int = 0
+    memory: MemoryUse = field(default_factory=MemoryUse)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +137,11 @@ class WorkerProgress:
     def series(self) -> int:
         """Series in the partitions held now."""
         return sum(partition.series for partition in self.partitions)
+
+    @property
+    def asleep(self) -> int:
+        """Those of them that sleep on disk."""
+        return sum(partition.memory.asleep for partition in self.partitions)
 
     def unready(self) -> list[str]:
         """Why the worker is not ready, a line each; empty when every role runs and every partition is restored."""

@@ -103,6 +103,7 @@ class Heartbeats(Service):
             readings_per_s=self._rate(now, progress.readings),
             memory_mib=resident_mib(),
             series=progress.series,
+            asleep=progress.asleep,
             state=_worst(progress),
             interval_s=context.heartbeat_s,
             metrics=context.metrics_url,

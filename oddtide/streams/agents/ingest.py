@@ -135,6 +135,7 @@ class _Partitions:
     async def _release(self, tp: TP) -> None:
         held = self._held.pop(tp)
         held.owner.close()
+        held.owner.processor.close()
         self._context.progress.drop(tp.topic, tp.partition)
         await held.writer.close()
 
@@ -166,7 +167,10 @@ class _Partitions:
         return PartitionWriter(self._context.broker, f"{self._context.application}-{topic}-{partition}")
 
     def _fresh(self, plan: StreamPlan, partition: int) -> PartitionProcessor:
-        return PartitionProcessor(plan, self._parts.toolkit, application=self._context.application, partition=partition)
+        parts, application = self._parts, self._context.application
+        return PartitionProcessor(
+            plan, parts.toolkit, application=application, partition=partition, sleeping=parts.sleeping
+        )
 
     async def _read_ledgers(self, plan: StreamPlan, partitions: Collection[int]) -> dict[int, PartitionLedger]:
         refused = {partition: self._takeover.refusals(plan.topic, partition) for partition in partitions}
@@ -201,6 +205,8 @@ class _Partitions:
         if old is not None:
             old.owner.close()
             self._later(old.writer.close())
+            if old.owner.processor is not found.processor:
+                old.owner.processor.close()
         services = self._services(tp, plan, writer)
         owner = PartitionOwner(found.processor, found.ledger, found.beginning, found.snapshots, services)
         self._held[tp] = _Holding(owner, writer)

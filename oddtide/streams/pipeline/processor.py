@@ -15,6 +15,7 @@ from oddtide.domain.detection.ports import Adoptable, Rows
 from oddtide.domain.errors import StateMismatchError
 from oddtide.domain.observability.controls import ControlApplied, ControlsInForce
 from oddtide.domain.observability.ledger import BatchCompleted
+from oddtide.domain.observability.progress import MemoryUse
 from oddtide.domain.quality.validation import Checked
 from oddtide.domain.readings import IntArray, Readings, SeriesColumn, rfc3339
 from oddtide.domain.slots import PerSlot, SlotState
@@ -26,6 +27,7 @@ from oddtide.streams.pipeline.plan import StreamPlan
 from oddtide.streams.pipeline.planned_work import PlannedWork, advance
 from oddtide.streams.pipeline.running_hash import EMPTY_HASH, advance_hash, hash_text
 from oddtide.streams.pipeline.series import SeriesIndex
+from oddtide.streams.pipeline.sleeping import NAME_BYTES, Sleepers, Sleeping
 from oddtide.streams.pipeline.stages import Stages
 from oddtide.streams.pipeline.verdicts import Origin, VerdictColumns
 from oddtide.streams.ports import Toolkit
@@ -37,10 +39,12 @@ class PartitionProcessor:
     """The state of one partition and the way it changes.
 
     ``position`` is the next offset to fold, ``hash`` the running hash of every verdict so far, ``in_force`` every
-    control that took effect. Not thread-safe: one fold at a time.
+    control that took effect. Without ``sleeping`` every series stays in memory. Not thread-safe: one fold at a time.
     """
 
-    def __init__(self, plan: StreamPlan, toolkit: Toolkit, *, application: str, partition: int) -> None:
+    def __init__(
+        self, plan: StreamPlan, toolkit: Toolkit, *, application: str, partition: int, sleeping: Sleeping | None = None
+    ) -> None:
         self.position = 0
         self.hash = EMPTY_HASH
         self.in_force = ControlsInForce()
@@ -51,6 +55,7 @@ class PartitionProcessor:
         self._series = SeriesIndex()
         self._controls: list[ControlApplied] = []
         self._planned_work = PlannedWork(())
+        self.sleepers = Sleepers(self._series, sleeping, f"{plan.topic}-{partition}") if sleeping else None
 
     @property
     def plan(self) -> StreamPlan:
@@ -59,8 +64,20 @@ class PartitionProcessor:
 
     @property
     def series(self) -> int:
-        """How many series the state holds."""
-        return len(self._series)
+        """How many series the state holds, awake or asleep."""
+        return len(self._series) + (self.sleepers.asleep if self.sleepers is not None else 0)
+
+    @property
+    def memory(self) -> MemoryUse:
+        """How many series are awake, how many asleep, and what the awake ones take."""
+        if self.sleepers is not None:
+            return self.sleepers.use(self)
+        return MemoryUse(awake=len(self._series), bytes_per_series=self.bytes_per_slot + NAME_BYTES)
+
+    def close(self) -> None:
+        """The state is not gone on with: give back what it holds outside memory."""
+        if self.sleepers is not None:
+            self.sleepers.close()
 
     def start_at(self, position: int, hash: int | None = None) -> None:
         """Begin at ``position``; ``hash`` continues a chain whose beginning is no longer in the log."""
@@ -99,7 +116,9 @@ class PartitionProcessor:
 
     def _learn_anew(self, series: str) -> None:
         """Let the detectors and drift monitors of a series begin anew; what it shows now becomes its normal."""
-        slots = self._series.find(SeriesColumn.of([series]))
+        column = SeriesColumn.of([series])
+        asleep = self.sleepers is not None and self.sleepers.sleeps(column)
+        slots = self._slots_of(column) if asleep else self._series.find(column)
         held = slots[slots >= 0]
         for name, stage in self._stages.parts.items():
             if name not in ("validator", "profiles"):
@@ -161,10 +180,8 @@ class PartitionProcessor:
     def load(self, series: SeriesColumn, states: Mapping[str, SlotState]) -> None:
         """Take up what another processor of the same plan, with the same controls in force, saved. Raises
         ``StateMismatchError`` where this one is not empty, and as :meth:`insert` does."""
-        if len(self._series):
-            raise StateMismatchError(
-                f"The state has {len(self._series)} series already.", remedy="Load into a new one."
-            )
+        if self.series:
+            raise StateMismatchError(f"The state has {self.series} series already.", remedy="Load into a new one.")
         self.insert(self._series.put(series), states)
 
     def mark(self, to: int | None = None) -> Outcome:
@@ -172,6 +189,11 @@ class PartitionProcessor:
         position moves on to ``to``, over offsets that no records have."""
         nothing = self._stages.decoder.decode(())
         return self.process(replace(nothing, first=self.position, next=self.position if to is None else to))
+
+    def grow(self, slots: int) -> None:
+        """Make room for slots ``0 .. slots-1`` in every stage, also in those that were never shown one of them."""
+        for stage in self._stages.parts.values():
+            stage.grow(slots)
 
     def forget(self, slots: IntArray) -> None:
         """Reset ``slots`` to those of series never seen, in every stage."""
@@ -190,9 +212,7 @@ class PartitionProcessor:
     def process(self, decoded: Decoded) -> Outcome:
         """The same for what was decoded elsewhere."""
         readings = decoded.readings
-        slots = self._series.slots_of(readings.series)
-        for stage in self._stages.parts.values():
-            stage.grow(self._series.capacity)  # each has room for every series, also for one that it was never shown
+        slots = self._slots_of(readings.series)
         checked = self._stages.validator.check(readings, slots)
         every = checked.keep.all()
         kept, kept_slots = (readings, slots) if every else (readings.take(checked.keep), slots[checked.keep])
@@ -207,7 +227,15 @@ class PartitionProcessor:
         refusals = [*decoded.refusals, *_refused(readings, checked)]
         completed = self._completed(decoded, refusals, checked, verdicts)
         self.position = decoded.next
+        if self.sleepers is not None:
+            self.sleepers.rest(self, slots)
         return Outcome(verdicts, events, dead_letters(origin, refusals), completed)
+
+    def _slots_of(self, series: SeriesColumn) -> IntArray:
+        """The slots of ``series``, each with its state: whoever slept is woken."""
+        slots = self.sleepers.slots_of(self, series) if self.sleepers else self._series.slots_of(series)
+        self.grow(self._series.capacity)
+        return slots
 
     def _origin(self) -> Origin:
         plan = self.plan

@@ -19,7 +19,8 @@ _SUMS = (
     "repeated", "unbalanced",
 )  # fmt: skip
 _COUNTERS = (
-    "readings", "scored", "rejected", "skipped", "detections", "readings_per_s", "memory_mib", "series", "uptime_s",
+    "readings", "scored", "rejected", "skipped", "detections", "readings_per_s", "memory_mib", "series", "asleep",
+    "uptime_s",
 )  # fmt: skip
 
 
