@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 
 from oddtide.domain.readings import FloatArray, IntArray
-from oddtide.domain.statistics.kernels import kernel
+from oddtide.domain.statistics.kernels import bare_kernel
 from oddtide.domain.statistics.pvalues import gaussian_p
 
 __all__ = ["CELL", "FARTHEST", "FLOOR", "run_chart"]
@@ -38,19 +38,19 @@ _EXCESS_PRIOR = 5.0
 _EXCESS_CLIP = 10.0
 
 
-@kernel
+@bare_kernel
 def _scale(cell: FloatArray) -> float:
     sigma: float = max(math.sqrt(cell[_VARIANCE]), FLOOR * abs(cell[_MEAN]), _TINY)
     return sigma
 
 
-@kernel
+@bare_kernel
 def _p_value(z: float, rate: float, excess: float) -> float:
     tail = rate if z <= _PEAK else rate * math.exp(-(z - _PEAK) / excess)
     return max(math.erfc(z * _SQRT_HALF), tail, _SMALLEST_P)
 
 
-@kernel
+@bare_kernel
 def _expect(cell: FloatArray, rate: float, level: float, gaussian_half: float, band: FloatArray) -> None:
     """``band``: (expected, lower, upper), where the p-value reaches ``level``."""
     half = gaussian_half
@@ -63,7 +63,7 @@ def _expect(cell: FloatArray, rate: float, level: float, gaussian_half: float, b
         band[2] = cell[_MEAN] + reach
 
 
-@kernel
+@bare_kernel
 def _share_out(score: float, driver: int, contributions: FloatArray) -> None:
     """From surprises to shares of the score; all to the driver where nothing is surprising."""
     total = 0.0
@@ -76,7 +76,7 @@ def _share_out(score: float, driver: int, contributions: FloatArray) -> None:
             contributions[j] = score if j == driver else 0.0
 
 
-@kernel
+@bare_kernel
 def _score_row(
     state: FloatArray,
     x: FloatArray,
@@ -112,7 +112,7 @@ def _score_row(
         _share_out(out[0], driver, contributions)
 
 
-@kernel
+@bare_kernel
 def _learn_tail(cell: FloatArray, z: float, warm_up: float) -> None:
     """Move the share of exceedances and their mean excess; neither falls below a Gaussian's by much."""
     weight = max(_RATE_ALPHA, 1.0 / (cell[_COUNT] - warm_up + _RATE_PRIOR))
@@ -125,7 +125,7 @@ def _learn_tail(cell: FloatArray, z: float, warm_up: float) -> None:
         cell[_EXCESS] = max(cell[_EXCESS] + weight * (excess - cell[_EXCESS]), _EXCESS_0)
 
 
-@kernel
+@bare_kernel
 def _learn_row(state: FloatArray, x: FloatArray, alpha: float, warm_up: float, clip: float) -> None:
     for j in range(len(x)):
         if math.isnan(x[j]):
@@ -152,7 +152,7 @@ def _learn_row(state: FloatArray, x: FloatArray, alpha: float, warm_up: float, c
         cell[_COUNT] += 1.0
 
 
-@kernel
+@bare_kernel
 def run_chart(
     state: FloatArray,
     seen: IntArray,

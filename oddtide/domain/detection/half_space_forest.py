@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oddtide.domain.readings import FloatArray, IntArray
-from oddtide.domain.statistics.kernels import kernel
+from oddtide.domain.statistics.kernels import bare_kernel
 
 __all__ = ["plant", "run_forest"]
 
@@ -46,7 +46,7 @@ def plant(trees: int, height: int, features: int, seed: int) -> tuple[IntArray, 
     return on, at
 
 
-@kernel
+@bare_kernel
 def _place(x: FloatArray, limits: FloatArray, out: FloatArray) -> bool:
     """``x`` within its series' range, ``limits`` (2, d): low, width, into ``out``; false where no feature is known."""
     any_known = False
@@ -57,7 +57,7 @@ def _place(x: FloatArray, limits: FloatArray, out: FloatArray) -> bool:
     return any_known
 
 
-@kernel
+@bare_kernel
 def _child(node: int, position: float, split: float, mass: NDArray[np.int16]) -> int:
     """Where to go from ``node``; a missing feature follows the crowd, as in river."""
     left = 2 * node + 1
@@ -66,7 +66,7 @@ def _child(node: int, position: float, split: float, mass: NDArray[np.int16]) ->
     return left if position < split else left + 1
 
 
-@kernel
+@bare_kernel
 def _count(on: IntArray, at: FloatArray, height: int, position: FloatArray, latest: NDArray[np.int16]) -> None:
     """Count one reading in the nodes it falls through. ``latest`` is (trees, nodes)."""
     for tree in range(len(on)):
@@ -78,7 +78,7 @@ def _count(on: IntArray, at: FloatArray, height: int, position: FloatArray, late
         mass[node] += 1
 
 
-@kernel
+@bare_kernel
 def _weigh(
     on: IntArray,
     at: FloatArray,
@@ -110,7 +110,7 @@ def _weigh(
     return total / (len(on) * window * (2.0 ** (height + 1) - 1.0))
 
 
-@kernel
+@bare_kernel
 def _learn_limits(first: FloatArray, margin: float, limits: FloatArray) -> None:
     """Low end and width of each feature over the ``first`` window; NaN for a feature that was never there."""
     for j in range(first.shape[1]):
@@ -127,14 +127,16 @@ def _learn_limits(first: FloatArray, margin: float, limits: FloatArray) -> None:
             limits[1, j] = (1.0 + 2.0 * margin) * width
 
 
-@kernel
+@bare_kernel
 def _turn(masses: NDArray[np.int16]) -> None:
     """The latest window becomes the reference."""
-    masses[0] = masses[1]
-    masses[1] = 0
+    for tree in range(masses.shape[1]):
+        for node in range(masses.shape[2]):
+            masses[0, tree, node] = masses[1, tree, node]
+            masses[1, tree, node] = 0
 
 
-@kernel
+@bare_kernel
 def _learn_row(
     trees: tuple[IntArray, FloatArray, int, int, float],
     x: FloatArray,
@@ -164,7 +166,7 @@ def _learn_row(
     return counted + 1
 
 
-@kernel
+@bare_kernel
 def run_forest(
     trees: tuple[IntArray, FloatArray, int, int, float],
     masses: NDArray[np.int16],
@@ -174,14 +176,15 @@ def run_forest(
     slots: IntArray,
     values: FloatArray,
     learning: bool,
+    position: FloatArray,
     mass: FloatArray,
     against: FloatArray,
     seen_before: IntArray,
 ) -> None:
     """Rows in order: weighed into ``mass`` (NaN where there is no reference yet), then learnt where ``learning``.
-    ``counts`` is (slots, 2): readings seen, readings learnt (those with a feature at all)."""
+    ``counts`` is (slots, 2): readings seen, readings learnt (those with a feature at all). ``position`` (d,) is room to
+    work in."""
     on, at, height, window, _margin = trees
-    position = np.empty(values.shape[1])
     for i in range(len(slots)):
         slot = slots[i]
         seen, counted = counts[slot]

@@ -139,7 +139,7 @@ class HalfSpaceTrees:
         mass, against, seen = np.empty(n), np.zeros((n, d)), np.empty(n, dtype=np.int64)
         own = self._columns
         state = own["masses"], own["limits"], own["first"], own["counts"]
-        run_forest(self._trees, *state, slots, values, learn, mass, against, seen)
+        run_forest(self._trees, *state, slots, values, learn, np.empty(d), mass, against, seen)
         p_value = self._calibration.grade(slots, -np.log(mass), learn=learn)
         valid = (seen >= self.warm_up) & ~np.isnan(mass)
         score = np.where(valid, np.maximum(1.0 - mass, 0.0), 0.0)

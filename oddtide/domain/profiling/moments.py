@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from oddtide.domain.readings import FloatArray, IntArray
-from oddtide.domain.statistics.kernels import kernel
+from oddtide.domain.statistics.kernels import bare_kernel
 
 __all__ = ["COUNT", "MAXIMUM", "MEAN", "MINIMUM", "MISSING", "SQUARES", "fold_moments"]
 
@@ -14,7 +14,7 @@ COUNT, MISSING = 0, 1
 MINIMUM, MAXIMUM, MEAN, SQUARES = 0, 1, 2, 3
 
 
-@kernel
+@bare_kernel
 def fold_moments(slots: IntArray, values: FloatArray, counts: IntArray, moments: FloatArray, every: int) -> int:
     """Row by row into ``counts`` (slots, d, 2) and ``moments`` (slots, d, 4); Welford's update (Technometrics 1962).
 
