@@ -25,16 +25,19 @@ __all__ = ["FRAME_TYPE", "encode_frames", "expand_frame"]
 FRAME_TYPE = "oddtide.VerdictFrame"
 CONTENT_TYPE = "application/vnd.apache.arrow.stream"
 #: A frame holds at most so many rows and, unless a single row is larger, so many bytes: well below Kafka's 1 MiB.
-MAX_ROWS = 2_000
+MAX_ROWS = 5_000
 MAX_BYTES = 900_000
+_ROW_BYTES, _FEATURE_BYTES = 100, 40
 
 _BLOCKS = ("expected", "lower", "upper")
 
 
 def encode_frames(columns: VerdictColumns) -> Iterator[bytes]:
     """The verdicts as frames, in order."""
-    for start in range(0, len(columns), MAX_ROWS):
-        yield from _small_enough(columns, start, min(start + MAX_ROWS, len(columns)))
+    # As many rows as are likely to fit: a frame that is too large is encoded for nothing.
+    rows = max(min(MAX_ROWS, MAX_BYTES // (_ROW_BYTES + _FEATURE_BYTES * len(columns.origin.features))), 1)
+    for start in range(0, len(columns), rows):
+        yield from _small_enough(columns, start, min(start + rows, len(columns)))
 
 
 def _small_enough(columns: VerdictColumns, start: int, stop: int) -> Iterator[bytes]:
@@ -52,7 +55,7 @@ def _encode(columns: VerdictColumns, start: int, stop: int) -> bytes:
 
     origin, readings, scores, part = columns.origin, columns.readings, columns.scores, slice(start, stop)
     data: dict[str, Any] = {
-        "series": pa.array(list(readings.series[start:stop]), pa.string()).dictionary_encode(),
+        "series": _texts(readings.series[start:stop]).dictionary_encode(),
         "time": readings.times[part],
         "offset": readings.offsets[part],
         "row": readings.rows[part],
@@ -68,8 +71,7 @@ def _encode(columns: VerdictColumns, start: int, stop: int) -> bytes:
         under = [columns.suppressed.by(row) or None for row in range(start, stop)]
         data["suppressed_by"] = pa.array(under, pa.string()).dictionary_encode()
     if readings.labels:
-        texts = [orjson.dumps(labels).decode() if labels else None for labels in readings.labels[start:stop]]
-        data["labels"] = pa.array(texts, pa.string()).dictionary_encode()
+        data["labels"] = _texts(readings.labels[start:stop]).dictionary_encode()
     for j, feature in enumerate(origin.features):
         data[f"value:{feature}"] = readings.values[part, j]
         data[f"contribution:{feature}"] = scores.contributions[part, j]
@@ -82,6 +84,16 @@ def _encode(columns: VerdictColumns, start: int, stop: int) -> bytes:
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
     return bytes(sink.getvalue())
+
+
+def _texts(column: SeriesColumn | LabelsColumn) -> Any:
+    """Keys or labels as an Arrow array over their bytes, null where there are none: nothing becomes a ``str``."""
+    import pyarrow as pa
+
+    packed = column.packed()
+    ends = np.append(packed.at, len(packed.data)).astype(np.int32)
+    there = np.packbits(packed.size > 0, bitorder="little")
+    return pa.StringArray.from_buffers(len(packed), *map(pa.py_buffer, (ends, packed.data, there)))
 
 
 def expand_frame(frame: bytes) -> Iterator[Verdict]:
