@@ -86,6 +86,9 @@ class PartitionOwner:
         self._folding = asyncio.Lock()
         self._queue = CommitQueue(services.commit, stamp=self._stamp, committed=self._done, failed=self._die)
         self._restoring = processor.position < self._committed
+        if self._restoring:
+            plan = processor.plan
+            services.progress.restoring(plan.name, plan.topic, processor.partition, processor.position, self._committed)
         self._show("restoring" if self._restoring else "running")
         if not self._restoring and (self._loss or (last is not None and hash_text(processor.hash) != last.hash)):
             self._restored()
@@ -196,7 +199,9 @@ class PartitionOwner:
                 "the traceback. Publish a pipeline without that detector, or install a version that mends it.",
             ) from error
         finally:
-            self._snapshots.folded(time.perf_counter() - began)
+            seconds = time.perf_counter() - began
+            self._snapshots.folded(seconds)
+            self._services.progress.folded(self.processor.plan.name, len(records), seconds)
 
     def _put(self, outcome: Outcome, acknowledge: Acknowledge) -> None:
         completed = outcome.completed

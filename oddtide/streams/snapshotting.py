@@ -20,6 +20,7 @@ from oddtide.domain.observability.ledger import SnapshotPointer
 from oddtide.streams.pipeline.processor import PartitionProcessor
 from oddtide.streams.pipeline.snapshot import Snapshot, decode_snapshot, encode_snapshot, take
 from oddtide.streams.ports import SnapshotStore
+from oddtide.streams.progress import ProgressBoard
 
 __all__ = ["SnapshotPolicy", "Snapshots", "Snapshotter"]
 
@@ -46,8 +47,7 @@ class SnapshotPolicy:
 
 class Snapshots:
     """What the snapshots of all partitions of one worker have in common; without a ``store`` there are none.
-    ``trouble`` is told why none can be stored,
-    and an empty text when they can again."""
+    ``trouble`` is told why none can be stored, and an empty text when they can again; ``progress`` of each."""
 
     def __init__(
         self,
@@ -58,6 +58,7 @@ class Snapshots:
         build: str = "",
         trouble: Callable[[str], None] = lambda reason: None,
         clock: Callable[[], float] = time.monotonic,
+        progress: ProgressBoard | None = None,
     ) -> None:
         self.on = store is not None
         self.store = store if store is not None else _NoStore()
@@ -67,6 +68,7 @@ class Snapshots:
         self.lanes = asyncio.Semaphore(_AT_ONCE)
         self._application = application
         self._trouble = trouble
+        self.progress = progress if progress is not None else ProgressBoard()
         self._troubled: set[str] = set()
 
     def name(self, topic: str, partition: int) -> str:
@@ -198,6 +200,7 @@ class Snapshotter:
         else:
             self._failures = 0
             self.around.went(name, "")
+            self.around.progress.snapshot_written(self.topic, self.partition, self._cost.total, self.ready.size)
         finally:
             self.around.lanes.release()
 
@@ -218,6 +221,7 @@ class Snapshotter:
         wait = min(2.0**self._failures, _LONGEST_BACKOFF_S)
         self._not_before = self.around.clock() + wait
         reason = str(error) or type(error).__name__
+        self.around.progress.snapshot_failed(self.topic, self.partition)
         _log.error("snapshot not stored; the stream goes on without", snapshots=name, again_in_s=wait, reason=reason)
         self.around.went(name, f"no snapshot of {self.topic}/{self.partition}: {reason}")
 

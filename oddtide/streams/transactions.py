@@ -7,14 +7,24 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
+import aiokafka.errors as errors
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from aiokafka.producer.message_accumulator import BatchBuilder
 
+from oddtide.domain.errors import ConfigurationError
 from oddtide.streams.broker import BrokerAccess
 from oddtide.streams.results import ResultRecord
 
 __all__ = ["PartitionWriter"]
+
+#: How a cluster says that it has no transactions for us.
+REFUSALS = (
+    errors.TransactionalIdAuthorizationFailed,
+    errors.ClusterAuthorizationFailedError,
+    errors.UnsupportedVersionError,
+    errors.IncompatibleBrokerVersion,
+)
 
 _START_TIMEOUT_S = 30.0
 _STOP_TIMEOUT_S = 5.0
@@ -28,6 +38,7 @@ class PartitionWriter:
     publish nothing any more (its next commit raises ``ProducerFenced``)."""
 
     def __init__(self, broker: BrokerAccess, transactional_id: str) -> None:
+        self._id, self._bootstrap = transactional_id, broker.bootstrap
         self._producer = AIOKafkaProducer(
             **broker.aiokafka_options(),
             transactional_id=transactional_id,
@@ -39,9 +50,17 @@ class PartitionWriter:
         )
 
     async def open(self) -> None:
-        """Connect and fence. Raises what aiokafka raises when the cluster does not answer."""
+        """Connect and fence. Raises what aiokafka raises when the cluster does not answer, and ``ConfigurationError``
+        where it answers that we may have no transactions."""
         try:
             await asyncio.wait_for(self._producer.start(), _START_TIMEOUT_S)
+        except REFUSALS as error:
+            await self.close()
+            raise ConfigurationError(
+                f"Kafka at {self._bootstrap} lets us have no transactions as {self._id!r}: {error}.",
+                remedy="Allow this user to write and describe transactional ids that begin with the application's "
+                "name; brokers must be Apache Kafka 2.5 or newer.",
+            ) from error
         except BaseException:
             await self.close()
             raise

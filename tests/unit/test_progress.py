@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from oddtide.domain.observability.ledger import BatchCompleted
-from oddtide.domain.observability.progress import BATCH_SECONDS, Durations, MemoryUse
+from oddtide.domain.observability.progress import BATCH_SECONDS, Histogram, MemoryUse, Restore
 from oddtide.streams.progress import ProgressBoard
 
 
@@ -35,12 +35,12 @@ def test_batches_add_up_and_positions_move() -> None:
     board.batch(batch(10, 20, rejected={"not_json": 1, "empty": 1}), seconds=0.2, end=40, series=6)
     view = board.snapshot()
     (stream,) = view.streams
-    assert (stream.readings, stream.scored, stream.detections) == (20, 13, 4)
+    assert (stream.records, stream.readings, stream.scored, stream.detections) == (20, 20, 13, 4)
     assert stream.rejected == {"not_json": 4, "empty": 1}
     assert stream.skipped == {"duplicate": 2}
     assert (view.readings, view.scored, view.rejected, view.skipped, view.detections) == (20, 13, 5, 2, 4)
-    assert stream.batches.count == 2
-    assert stream.batches.total == pytest.approx(0.22)
+    assert stream.commits.count == 2
+    assert stream.commits.total == pytest.approx(0.22)
     (held,) = view.partitions
     assert (held.health.position, held.health.end, held.health.lag, held.health.state) == (20, 40, 20, "running")
     assert view.series == 6
@@ -92,12 +92,12 @@ def test_a_view_does_not_change_afterwards() -> None:
     board.batch(batch(10, 20, rejected={"empty": 1}), seconds=0.02, end=20)
     assert before.readings == 10
     assert before.rejected == 0
-    assert before.streams[0].batches.count == 1
+    assert before.streams[0].commits.count == 1
 
 
 @pytest.mark.parametrize(("seconds", "bucket"), [(0.0, 0), (0.001, 0), (0.0011, 1), (10.0, 12), (11.0, 13)])
 def test_durations_fall_into_the_bucket_whose_bound_holds_them(seconds: float, bucket: int) -> None:
-    durations = Durations()
+    durations = Histogram()
     durations.add(seconds)
     assert durations.counts.index(1) == bucket
     assert len(durations.counts) == len(BATCH_SECONDS) + 1
@@ -134,3 +134,49 @@ def test_series_that_cannot_sleep_degrade_the_role_that_holds_them() -> None:
     board.role("ingest", "failed", "why")
     board.batch(batch(20, 30), seconds=0.1, memory=use)
     assert board.snapshot().roles[1].reason == "why"
+
+
+def test_a_restoration_says_how_far_it_is_and_how_long_it_takes() -> None:
+    now = [100.0]
+    board = ProgressBoard(lambda: now[0])
+    board.role("ingest", "running")
+    board.restoring("plant", "readings", 1, 1_000, 5_000)
+    (held,) = board.snapshot().partitions
+    assert (held.restore.share, held.restore.eta_s, held.health.eta_s) == (0.0, -1.0, -1.0)
+    now[0] = 102.0
+    board.folded("plant", 1_000, 1.5)
+    board.place("plant", "readings", 1, "restoring", position=2_000)
+    view = board.snapshot()
+    (held,) = view.partitions
+    assert (held.restore.total, held.restore.left, held.restore.rate, held.restore.eta_s) == (4_000, 3_000, 500.0, 6.0)
+    assert (held.health.restored, held.health.eta_s) == (0.25, 6.0)
+    assert view.unready() == ["partition 1 of readings is restoring: 25% done"]
+    assert view.streams[0].folds.total == 1.5
+    assert view.streams[0].sizes.count == 1
+    now[0] = 110.0
+    board.place("plant", "readings", 1, "running", position=5_000)
+    now[0] = 200.0
+    (held,) = board.snapshot().partitions
+    assert (held.restore.left, held.restore.seconds, held.health.restored, held.health.eta_s) == (0, 10.0, 1.0, 0.0)
+
+
+def test_what_never_had_to_be_restored_is_there() -> None:
+    assert (Restore().share, Restore().eta_s, Restore().rate) == (1.0, 0.0, 0.0)
+
+
+def test_snapshots_rebalances_and_fences_are_counted() -> None:
+    now = [10.0]
+    board = ProgressBoard(lambda: now[0])
+    board.snapshot_written("readings", 1, 0.1, 10)  # not held: nothing to say
+    board.snapshot_failed("readings", 1)
+    board.place("plant", "readings", 1, "running")
+    assert board.snapshot().partitions[0].snapshots.age_s == -1.0
+    board.snapshot_written("readings", 1, 0.5, 2_000)
+    board.snapshot_failed("readings", 1)
+    board.rebalanced()
+    board.fenced()
+    now[0] = 13.0
+    view = board.snapshot()
+    snapshots = view.partitions[0].snapshots
+    assert (snapshots.written, snapshots.failed, snapshots.seconds, snapshots.size) == (1, 1, 0.5, 2_000)
+    assert (snapshots.age_s, view.rebalances, view.fences) == (3.0, 1, 1)

@@ -15,10 +15,12 @@ from oddtide.domain.errors import ConfigurationError, DependencyError
 from oddtide.domain.observability.events import PartitionHealth
 from oddtide.domain.observability.progress import (
     BATCH_SECONDS,
-    Durations,
+    Histogram,
     MemoryUse,
     PartitionProgress,
+    Restore,
     RoleProgress,
+    SnapshotProgress,
     StreamProgress,
     WorkerProgress,
 )
@@ -27,18 +29,23 @@ USE = MemoryUse(awake=5, asleep=2, bytes_per_series=200, woken=3, put_to_sleep=9
 
 
 def progress(state: str = "running", role: str = "running") -> WorkerProgress:
-    durations = Durations()
+    durations = Histogram()
     for seconds in (0.002, 0.03, 60.0):
         durations.add(seconds)
     held = [
         PartitionProgress(
-            "plant", PartitionHealth(topic="r", partition=0, position=5, end=9, lag=4, state=state), 7, USE
+            "plant",
+            PartitionHealth(topic="r", partition=0, position=5, end=9, lag=4, state=state),
+            7,
+            USE,
+            Restore(1, 5, 4, 2.0),
+            SnapshotProgress(3, 1, 0.25, 900, 12.0),
         ),
         PartitionProgress("plant", PartitionHealth(topic="r", partition=1, position=5, end=-1, lag=-1), 0),
     ]
-    stream = StreamProgress("plant", 12, 9, {"not_json": 2}, {"duplicate": 1}, 3, durations)
+    stream = StreamProgress("plant", 11, 12, 9, {"not_json": 2}, {"duplicate": 1}, 3, durations)
     roles = (RoleProgress("ingest", role, "why" if role != "running" else ""),)  # type: ignore[arg-type]  # any state
-    return WorkerProgress((stream,), tuple(held), roles)
+    return WorkerProgress((stream,), tuple(held), roles, rebalances=2, fences=1)
 
 
 class Source:
@@ -84,6 +91,20 @@ def test_every_figure_is_there(server: MetricsServer) -> None:
     assert found["oddtide_readings_total", (("outcome", "rejected"), ("reason", "not_json"), plant)] == 2
     assert found["oddtide_readings_total", (("outcome", "skipped"), ("reason", "duplicate"), plant)] == 1
     assert found["oddtide_detections_total", (plant,)] == 3
+    assert found["oddtide_records_total", (plant,)] == 11
+    assert found["oddtide_rebalances_total", ()] == 2
+    assert found["oddtide_fences_total", ()] == 1
+    assert found["oddtide_restore_records_left", first] == 1
+    assert found["oddtide_restore_share", first] == 1
+    assert found["oddtide_restore_seconds", first] == 2
+    assert found["oddtide_snapshots_total", (("outcome", "written"), *first)] == 3
+    assert found["oddtide_snapshots_total", (("outcome", "failed"), *first)] == 1
+    assert found["oddtide_snapshot_age_seconds", first] == 12
+    assert found["oddtide_snapshot_bytes", first] == 900
+    assert found["oddtide_snapshot_seconds", first] == 0.25
+    assert ("oddtide_snapshot_bytes", (("partition", "1"), plant, ("topic", "r"))) not in found
+    assert found["oddtide_batch_records_count", (plant,)] == 0
+    assert found["oddtide_fold_seconds_count", (plant,)] == 0
     assert found["oddtide_partition_lag", first] == 4
     assert found["oddtide_partition_position", first] == 5
     assert found["oddtide_partition_running", first] == 1
@@ -110,12 +131,12 @@ def test_an_unknown_lag_is_absent(server: MetricsServer) -> None:
 def test_the_histogram_cumulates(server: MetricsServer) -> None:
     found = samples(get(server, "/metrics").text)
     plant = ("stream", "plant")
-    counts = [found["oddtide_batch_seconds_bucket", (("le", str(bound)), plant)] for bound in BATCH_SECONDS]
+    counts = [found["oddtide_commit_seconds_bucket", (("le", str(bound)), plant)] for bound in BATCH_SECONDS]
     assert counts == sorted(counts)
     assert counts[-1] == 2
-    assert found["oddtide_batch_seconds_bucket", (("le", "+Inf"), plant)] == 3
-    assert found["oddtide_batch_seconds_count", (plant,)] == 3
-    assert found["oddtide_batch_seconds_sum", (plant,)] == pytest.approx(60.032)
+    assert found["oddtide_commit_seconds_bucket", (("le", "+Inf"), plant)] == 3
+    assert found["oddtide_commit_seconds_count", (plant,)] == 3
+    assert found["oddtide_commit_seconds_sum", (plant,)] == pytest.approx(60.032)
 
 
 @pytest.mark.parametrize("path", ["/readyz", "/ready"])
@@ -124,7 +145,7 @@ def test_ready_once_restored(server: MetricsServer, source: Source, path: str) -
     source.progress = progress("restoring")
     response = get(server, path)
     assert response.status_code == 503
-    assert response.json() == {"status": "not ready", "reasons": ["partition 0 of r is restoring"]}
+    assert response.json() == {"status": "not ready", "reasons": ["partition 0 of r is restoring: 75% done"]}
 
 
 @pytest.mark.parametrize("path", ["/livez", "/live"])

@@ -14,11 +14,11 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
-from oddtide.domain.observability.progress import BATCH_SECONDS, Durations, StreamProgress, WorkerProgress
+from oddtide.domain.observability.progress import Histogram, StreamProgress, WorkerProgress
 
 __all__ = ["PrometheusMetrics", "WorkerInfo"]
 
-_BOUNDS = (*(str(bound) for bound in BATCH_SECONDS), "+Inf")
+_PLACE = ["stream", "topic", "partition"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +60,11 @@ class _ProgressCollector(Collector):
         yield self._worker()
         yield _roles(progress)
         yield _readings(progress)
-        yield _detections(progress)
-        yield _batches(progress)
+        yield from _counters(progress)
+        yield from _histograms(progress)
         yield from _partitions(progress)
+        yield from _restores(progress)
+        yield from _snapshots(progress)
         yield from _memory(progress)
         yield _unscored(progress)
 
@@ -101,31 +103,70 @@ def _outcomes(stream: StreamProgress) -> Iterator[tuple[str, str, int]]:
         yield "skipped", reason, count
 
 
-def _detections(progress: WorkerProgress) -> Metric:
-    family = CounterMetricFamily("oddtide_detections", "Anomalies found since the worker's start.", labels=["stream"])
+def _counters(progress: WorkerProgress) -> Iterator[Metric]:
+    records = CounterMetricFamily("oddtide_records", "Records committed since the worker's start.", labels=["stream"])
+    found = CounterMetricFamily("oddtide_detections", "Anomalies found since the worker's start.", labels=["stream"])
     for stream in progress.streams:
-        family.add_metric([stream.stream], stream.detections)
-    return family
-
-
-def _batches(progress: WorkerProgress) -> Metric:
-    family = HistogramMetricFamily(
-        "oddtide_batch_seconds", "How long a batch took from folded to committed.", labels=["stream"]
+        records.add_metric([stream.stream], stream.records)
+        found.add_metric([stream.stream], stream.detections)
+    yield from (records, found)
+    yield CounterMetricFamily(
+        "oddtide_rebalances", "How often the group of ingest workers settled anew.", value=progress.rebalances
     )
+    yield CounterMetricFamily(
+        "oddtide_fences", "How often a partition was taken from this worker unasked.", value=progress.fences
+    )
+
+
+def _histograms(progress: WorkerProgress) -> Iterator[Metric]:
+    commits = HistogramMetricFamily("oddtide_commit_seconds", "Transaction of a batch.", labels=["stream"])
+    folds = HistogramMetricFamily(
+        "oddtide_fold_seconds", "Folding a batch: decode, validate, score, learn.", labels=["stream"]
+    )
+    sizes = HistogramMetricFamily("oddtide_batch_records", "Records of a batch that was folded.", labels=["stream"])
     for stream in progress.streams:
-        family.add_metric([stream.stream], list(_cumulated(stream.batches)), stream.batches.total)
-    return family
+        for family, values in ((commits, stream.commits), (folds, stream.folds), (sizes, stream.sizes)):
+            family.add_metric([stream.stream], list(_cumulated(values)), values.total)
+    yield from (commits, folds, sizes)
 
 
-def _cumulated(durations: Durations) -> Iterator[tuple[str, float]]:
+def _cumulated(values: Histogram) -> Iterator[tuple[str, float]]:
     total = 0
-    for bound, count in zip(_BOUNDS, durations.counts, strict=True):
+    for bound, count in zip((*map(str, values.bounds), "+Inf"), values.counts, strict=True):
         total += count
         yield bound, float(total)
 
 
+def _restores(progress: WorkerProgress) -> Iterator[Metric]:
+    left = GaugeMetricFamily("oddtide_restore_records_left", "Records to fold until the state is there.", labels=_PLACE)
+    share = GaugeMetricFamily("oddtide_restore_share", "How much of the state is there, 0 to 1.", labels=_PLACE)
+    took = GaugeMetricFamily("oddtide_restore_seconds", "How long restoring took, or takes by now.", labels=_PLACE)
+    for held in progress.partitions:
+        values = [held.stream, held.health.topic, str(held.health.partition)]
+        left.add_metric(values, held.restore.left)
+        share.add_metric(values, held.health.restored)
+        took.add_metric(values, held.restore.seconds)
+    yield from (left, share, took)
+
+
+def _snapshots(progress: WorkerProgress) -> Iterator[Metric]:
+    tries = CounterMetricFamily("oddtide_snapshots", "Snapshots, by outcome.", labels=[*_PLACE, "outcome"])
+    age = GaugeMetricFamily("oddtide_snapshot_age_seconds", "Age of the newest; absent before it.", labels=_PLACE)
+    size = GaugeMetricFamily("oddtide_snapshot_bytes", "Size of the newest.", labels=_PLACE)
+    spent = GaugeMetricFamily("oddtide_snapshot_seconds", "Processor time of the newest.", labels=_PLACE)
+    for held in progress.partitions:
+        values = [held.stream, held.health.topic, str(held.health.partition)]
+        tries.add_metric([*values, "written"], held.snapshots.written)
+        tries.add_metric([*values, "failed"], held.snapshots.failed)
+        if held.snapshots.written:
+            age.add_metric(values, held.snapshots.age_s)
+            size.add_metric(values, held.snapshots.size)
+            spent.add_metric(values, held.snapshots.seconds)
+    yield from (tries, age, size, spent)
+
+
 def _partitions(progress: WorkerProgress) -> Iterator[Metric]:
-    labels = ["stream", "topic", "partition"]
+    labels = _PLACE
     lag = GaugeMetricFamily("oddtide_partition_lag", "Records not yet committed; absent while unknown.", labels=labels)
     position = GaugeMetricFamily("oddtide_partition_position", "Next offset to process.", labels=labels)
     running = GaugeMetricFamily("oddtide_partition_running", "1 once restored and consuming.", labels=labels)
@@ -141,7 +182,7 @@ def _partitions(progress: WorkerProgress) -> Iterator[Metric]:
 
 
 def _memory(progress: WorkerProgress) -> Iterator[Metric]:
-    labels = ["stream", "topic", "partition"]
+    labels = _PLACE
     held = GaugeMetricFamily("oddtide_series", "Series awake in memory and asleep on disk.", labels=[*labels, "state"])
     size = GaugeMetricFamily("oddtide_series_bytes", "Memory that a series takes while awake.", labels=labels)
     moved = CounterMetricFamily("oddtide_series_moved", "Series woken and put to sleep.", labels=[*labels, "to"])

@@ -134,7 +134,8 @@ class FeedbackWithdrawn(Event, frozen=True, kw_only=True):
 
 
 class PartitionHealth(msgspec.Struct, frozen=True, kw_only=True):
-    """One partition as its owner sees it. ``lag`` counts records not yet committed; -1 when unknown."""
+    """One partition as its owner sees it. ``lag`` counts records not yet committed; -1 when unknown. While its state is
+    rebuilt, ``restored`` is how much of it is (0 to 1) and ``eta_s`` how long it will take yet; -1 when unknown."""
 
     topic: str
     partition: int
@@ -142,6 +143,8 @@ class PartitionHealth(msgspec.Struct, frozen=True, kw_only=True):
     end: int
     lag: int
     state: str = "running"
+    restored: float = 1.0
+    eta_s: float = 0.0
 
 
 class WorkerStarted(Event, frozen=True, kw_only=True):

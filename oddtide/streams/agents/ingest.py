@@ -31,6 +31,7 @@ from oddtide.streams.parts import WorkerParts
 from oddtide.streams.pipeline.outcome import Outcome
 from oddtide.streams.pipeline.plan import StreamPlan
 from oddtide.streams.pipeline.processor import PartitionProcessor
+from oddtide.streams.restore_report import RestoreReport
 from oddtide.streams.restoring import SnapshotRefusedError
 from oddtide.streams.results import result_records
 from oddtide.streams.snapshotting import Snapshots
@@ -75,9 +76,11 @@ class _Partitions:
         snapshots = Snapshots(
             parts.snapshots, parts.snapshot_policy, context.application, build=context.build,
             trouble=lambda reason: context.progress.role("snapshots", "degraded" if reason else "running", reason),
+            progress=context.progress,
         )  # fmt: skip
         self._takeover = Takeover(snapshots, self._source, self._board.plan, self._fresh)
         self._fences = Fences()
+        self._report = RestoreReport()
 
     async def tick(self) -> None:
         """Note how far the partitions go, also those that nothing comes out of at the moment, and let their owners do
@@ -86,6 +89,7 @@ class _Partitions:
             end = self._app.consumer.highwater(tp)
             if end and not held.owner.dead:
                 self._context.progress.extent(tp.topic, tp.partition, int(end))
+        self._report.tell(self._context.progress.snapshot())
         await asyncio.gather(*(held.owner.tick() for held in list(self._held.values())))
 
     def assigned(self) -> set[TP]:
@@ -105,6 +109,7 @@ class _Partitions:
     async def on_rebalance_complete(self, *_: Any, **__: Any) -> None:
         """The group has settled: hold exactly what it gave us."""
         generation = self._app.consumer_generation_id
+        self._context.progress.rebalanced()
         await _all_of(self._release(tp) for tp in set(self._held) - self.assigned())
         while generation == self._app.consumer_generation_id and not self._app.should_stop:
             try:
@@ -254,6 +259,8 @@ class _Partitions:
         if isinstance(error, SnapshotRefusedError):
             self._takeover.refuse(tp.topic, tp.partition, error.reference, str(error))
         fenced, held = isinstance(error, ProducerFenced), self._held.get(tp)
+        if fenced:
+            self._context.progress.fenced()
         for_good = self._fences.fenced(tp, held.owner.committed) if fenced and held is not None else None
         self._later(self._give_up(for_good) if for_good is not None else self._retake(tp, fenced=fenced))
 
