@@ -73,7 +73,7 @@ class CommitQueue:
 
     async def _run(self) -> None:
         try:
-            while not self._closed:  # an asyncio.wait_for may swallow a cancellation
+            while True:
                 await self._wake.wait()
                 self._wake.clear()
                 await self.commit_pending()
@@ -94,7 +94,8 @@ class CommitQueue:
         self._room.set()
         outcomes = self._stamp([outcome for outcome, _ in work])
         began = time.perf_counter()
-        await asyncio.wait_for(self._commit(outcomes), COMMIT_TIMEOUT_S)
+        async with asyncio.timeout(COMMIT_TIMEOUT_S):  # not wait_for, which swallows a cancellation now and then
+            await self._commit(outcomes)
         self._busy = False
         if self._closed:
             return  # somebody else owns the partition by now, and reads in the ledger what became of it

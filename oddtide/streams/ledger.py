@@ -92,7 +92,7 @@ class PartitionLedger:
             for pointer in reversed(self.pointers)
             if pointer.reference not in refused
             and pointer.offset >= self.base
-            and (self.hash_at(pointer.offset) is not None or pointer.offset == self.first)
+            and self.hash_at(pointer.offset) is not None
         ]
 
 

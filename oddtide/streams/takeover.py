@@ -132,11 +132,11 @@ class Takeover:
 
         Raises what :meth:`Snapshots.load` does, and ``StateMismatchError`` for a state that is not the ledger's."""
         snapshot = self.around.load(pointer)
-        about, wanted = snapshot.about, ledger.hash_at(pointer.offset)
-        if about.position != pointer.offset or (wanted is not None and about.hash != hash_text(wanted)):
+        about, wanted = snapshot.about, hash_text(ledger.hash_at(pointer.offset) or 0)
+        if (about.position, about.hash) != (pointer.offset, wanted):
             raise StateMismatchError(
                 f"The snapshot is of {about.position} with hash {about.hash}, the ledger says {pointer.offset} with "
-                f"{hash_text(wanted or 0)}.",
+                f"{wanted}.",
                 remedy="An older snapshot is tried, or the log is folded from its start.",
             )
         pipeline = about.in_force.pipeline

@@ -1,0 +1,362 @@
+"""When snapshots are taken and named, what is kept, what happens when the disk is full; and which one is begun from."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from oddtide.domain.errors import FoldError, NotFoundError, StateMismatchError, StorageUnavailableError
+from oddtide.streams import takeover
+from oddtide.streams.codecs.container import read_container, write_container
+from oddtide.streams.pipeline.running_hash import hash_text
+from oddtide.streams.restoring import SnapshotRefusedError
+from oddtide.streams.snapshotting import SnapshotPolicy, _NoStore
+from tests.property.recovery_world import Store, World, log_of, pointers, undisturbed
+
+FULL = StorageUnavailableError("No space left on device.", remedy="Free space.")
+
+
+def world(**policy: float) -> World:
+    return World(log_of(150), policy=SnapshotPolicy(**{"every_s": 10.0, "fold_s": 1e9, "keep": 2} | policy))  # type: ignore[arg-type]  # keep is an int
+
+
+def writing(subject: World) -> bool:
+    return subject.snapshots.writing
+
+
+async def settled(subject: World) -> None:
+    """Let a snapshot that is being written be named."""
+    assert subject.owner is not None
+    await subject.snapshots.finish()
+    await subject.owner.tick()
+    await subject.owner.settle(10)
+    await subject.snapshots.finish()
+
+
+async def test_one_is_due_after_a_while_where_the_state_has_changed() -> None:
+    subject = world()
+    owner = await subject.take()
+    await owner.tick()
+    subject.now = 20.0
+    await owner.tick()
+    assert not writing(subject)  # nothing to keep yet
+    await subject.feed(10)
+    assert writing(subject)  # after the batch, at its end
+    await settled(subject)
+    assert list(pointers(subject)) == [10]
+    subject.now = 100.0
+    await owner.tick()
+    assert not writing(subject)  # it is the same state
+    await subject.feed(10)
+    subject.now = 105.0
+    await owner.tick()
+    await settled(subject)
+    assert list(pointers(subject)) == [10, 20]
+    await subject.feed(10)
+    await owner.tick()
+    assert not writing(subject)  # too soon
+
+
+async def test_one_is_due_sooner_where_much_would_be_folded_again() -> None:
+    subject = world(fold_s=5.0)
+    await subject.take()
+    await subject.feed(10)
+    assert not subject.snapshots.due()
+    subject.snapshots.folded(4.9)
+    subject.now = 1.0
+    await subject.feed(10)
+    subject.snapshots.folded(0.2)
+    assert subject.snapshots.due()
+
+
+async def test_big_states_are_stored_less_often() -> None:
+    subject = world(share=0.1)
+    await subject.take()
+    await subject.feed(10)
+    subject.snapshots._cost.writing = 3.0
+    subject.now = 29.0
+    assert not subject.snapshots.due()
+    subject.now = 31.0
+    assert subject.snapshots.due()
+
+
+async def test_at_most_so_many_are_in_memory_at_once() -> None:
+    subject = world()
+    await subject.take()
+    await subject.feed(10)
+    subject.now = 20.0
+    lanes = subject.takeover.around.lanes
+    await lanes.acquire()
+    assert subject.snapshots.due()
+    await lanes.acquire()
+    assert not subject.snapshots.due()
+
+
+async def test_a_big_state_is_copied_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("oddtide.streams.snapshotting._BIG", 0)
+    subject = world()
+    await subject.take()
+    await subject.feed(10)
+    await subject.snapshot()
+    assert list(pointers(subject)) == [10]
+
+
+async def test_the_newest_are_kept_and_what_a_crash_left_is_swept_away() -> None:
+    subject = world()
+    await subject.take()
+    orphan, _ = subject.store.put("app/t-0/00000000000000000003", [b"an orphan"])
+    foreign, _ = subject.store.put("app/t-0/readme", [b"what somebody put there"])
+    zombie, _ = subject.store.put("app/t-0/00000000000000000099", [b"another owner's, farther on"])
+    other, _ = subject.store.put("app/t-1/00000000000000000003", [b"another partition's"])
+    for _ in range(4):
+        await subject.feed(10)
+        await subject.snapshot()
+    kept = {pointer.reference for pointer in subject.ledger().pointers[-2:]}
+    assert set(subject.store.blobs) == {*kept, foreign, zombie, other}
+    assert orphan not in subject.store.blobs
+
+
+async def test_a_full_disk_stops_nothing_and_is_told_until_it_is_over() -> None:
+    subject = world()
+    owner = await subject.take()
+    await subject.feed(10)
+    await subject.snapshot()
+    subject.store.failing = FULL
+    await subject.feed(10)
+    await subject.snapshot()
+    assert subject.troubles == ["no snapshot of t/0: No space left on device. Free space."]
+    await subject.feed(10)
+    assert (owner.dead, owner.committed, list(pointers(subject))) == (False, 30, [10])
+    subject.now += 1.0
+    subject.snapshots.urge()
+    assert not subject.snapshots.due()  # not at once again
+    subject.store.failing = None
+    await subject.snapshot()
+    assert subject.troubles[1:] == [""]
+    assert list(pointers(subject)) == [10, 30]
+
+
+async def test_what_cannot_be_deleted_is_left(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subject = world()
+    owner = await subject.take()
+
+    def away(self: Store, name: str) -> list[str]:
+        raise FULL
+
+    monkeypatch.setattr(Store, "references", away)
+    for _ in range(4):
+        await subject.feed(10)
+        await subject.snapshot()
+    assert (owner.dead, list(pointers(subject))) == (False, [10, 20, 30, 40])
+
+
+async def test_without_a_store_none_are_taken() -> None:
+    subject = world()
+    subject.takeover.around.on = False
+    await subject.take()
+    await subject.feed(10)
+    await subject.snapshot()
+    assert subject.store.blobs == {}
+    nothing = _NoStore()
+    assert nothing.references("a") == []
+    nothing.delete("a")
+    with pytest.raises(StorageUnavailableError):
+        nothing.put("a", [])
+    with pytest.raises(NotFoundError):
+        nothing.get("a", "")
+
+
+async def test_a_parting_owner_leaves_one_behind_and_the_next_begins_with_it() -> None:
+    subject = world()
+    owner = await subject.take()
+    await subject.feed(33)
+    await owner.part(10)
+    assert list(pointers(subject)) == [33]
+    await owner.part(10)  # there is nothing new
+    assert list(pointers(subject)) == [33]
+    await subject.die()
+    second = await subject.take(1)
+    assert (subject.begun.source, second.processor.position) == ("snapshot", 33)
+    await subject.drain()
+    assert subject.batches[-1].hash == hash_text(undisturbed(subject.log).hash)
+
+
+async def test_a_parting_owner_waits_no_longer_than_it_may() -> None:
+    subject = world()
+    owner = await subject.take()
+    await subject.feed(33)
+    await owner.settle(10)
+    for _ in range(2):
+        await subject.takeover.around.lanes.acquire()
+    await owner.part(0.05)
+    assert list(pointers(subject)) == []
+
+
+async def three_snapshots() -> World:
+    subject = world(keep=3)
+    await subject.take()
+    for _ in range(3):
+        await subject.feed(20)
+        await subject.snapshot()
+    await subject.feed(20)
+    assert subject.owner is not None
+    await subject.owner.settle(10)
+    await subject.die()
+    return subject
+
+
+async def goes_on(subject: World, source: str, position: int) -> None:
+    owner = await subject.take(1)
+    assert (subject.begun.source, owner.processor.position) == (source, position)
+    await subject.drain()
+    assert subject.batches[-1].hash == hash_text(undisturbed(subject.log).hash)
+    assert not [batch for batch in subject.batches if batch.epoch]
+
+
+async def test_the_newest_is_begun_from() -> None:
+    await goes_on(await three_snapshots(), "snapshot", 60)
+
+
+async def test_damaged_and_missing_ones_fall_back_to_the_one_before_and_say_so() -> None:
+    subject = await three_snapshots()
+    _, second, newest = sorted(subject.store.blobs)
+    subject.store.delete(newest)
+    subject.store.blobs[second] = subject.store.blobs[second][:-200]
+    await goes_on(subject, "snapshot", 20)
+    assert [trouble.split(" cannot")[0] for trouble in subject.troubles] == [f"snapshot {newest}", f"snapshot {second}"]
+
+
+async def test_without_any_the_log_is_folded_from_its_start() -> None:
+    subject = await three_snapshots()
+    subject.store.blobs.clear()
+    await goes_on(subject, "log", 0)
+
+
+async def test_one_that_speaks_of_another_hash_or_offset_than_the_ledger_is_not_used() -> None:
+    subject = await three_snapshots()
+    for reference, raw in list(subject.store.blobs.items()):
+        content = read_container(raw)
+        lie = {"hash": f"{7:016x}"} if "60/" in reference else {"position": 7}
+        changed = content._replace(about={**content.about, **lie})
+        subject.store.blobs[reference] = b"".join(write_container(changed))
+    await goes_on(subject, "log", 0)
+    assert len(subject.troubles) == 3
+
+
+async def test_one_whose_state_turns_out_wrong_is_refused_and_the_one_before_tried() -> None:
+    subject = await three_snapshots()
+    newest = max(subject.store.blobs)
+    content = read_container(subject.store.blobs[newest])
+    columns = {
+        name: column if isinstance(column, list) or "ewma" not in name or column.dtype.kind != "f" else column + 1.0
+        for name, column in content.columns.items()
+    }
+    subject.store.blobs[newest] = b"".join(write_container(content._replace(columns=columns)))
+    owner = await subject.take(1)
+    await subject.feed(20)
+    assert owner.dead
+    (error,) = subject.ends
+    assert isinstance(error, SnapshotRefusedError)
+    assert isinstance(error, StateMismatchError)
+    subject.takeover.refuse("t", 0, error.reference, str(error))
+    await goes_on(subject, "snapshot", 40)
+
+
+async def test_a_store_that_does_not_answer_is_asked_again_before_the_log_is_folded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(takeover, "_RETRY_S", 0.0)
+    subject = await three_snapshots()
+    get, tries, patience = subject.store.get, list[str](), [3]
+
+    def away(reference: str, digest: str) -> bytes:
+        tries.append(reference)
+        if len(tries) < patience[0]:
+            raise FULL
+        return get(reference, digest)
+
+    monkeypatch.setattr(subject.store, "get", away)
+    await goes_on(subject, "snapshot", 60)
+    subject.begin_process()
+    patience[0] = 1_000
+    await goes_on(subject, "log", 0)
+    assert len(tries) == 3 + 3 * 3
+
+
+async def test_the_state_in_memory_goes_on_where_it_is_the_ledgers() -> None:
+    subject = await three_snapshots()
+    await subject.take(1)
+    await subject.drain()
+    before = subject.owner
+    again = await subject.take(1)
+    assert subject.begun.source == "memory"
+    assert before is not None
+    assert again.processor is before.processor
+
+
+async def test_records_cut_away_under_a_running_owner_are_counted_as_lost() -> None:
+    subject = world()
+    await subject.take()
+    await subject.feed(20)
+    subject.log = [record for record in subject.log if record.offset >= 50]
+    subject.earliest = 50
+    await subject.drain()
+    (opening,) = [batch for batch in subject.batches if batch.opened]
+    assert (opening.from_offset, opening.to_offset, opening.lost, opening.epoch) == (20, 50, 30, 1)
+    assert subject.batches[-1].to_offset == 150
+    assert subject.ends == []
+    subject.now += 1e6
+    assert subject.owner is not None
+    await settled(subject)
+
+
+async def test_holes_are_not_taken_for_losses() -> None:
+    subject = world()
+    await subject.take()
+    await subject.feed(20)
+    subject.log = [record for record in subject.log if record.offset >= 50]
+    await subject.drain()
+    assert [batch.lost for batch in subject.batches if batch.lost or batch.opened] == []
+    assert sum(batch.holes for batch in subject.batches) == 30
+
+
+async def test_a_log_cut_while_the_state_is_rebuilt_is_looked_at_again() -> None:
+    subject = await three_snapshots()
+    subject.store.blobs.clear()
+    owner = await subject.take(1)
+    await subject.feed(5)
+    subject.log = [record for record in subject.log if record.offset >= 50]
+    subject.earliest = 50
+    await subject.feed(5)
+    assert owner.dead
+    await subject.take(1)
+    await subject.drain()
+    (opening,) = [batch for batch in subject.batches if batch.opened]
+    assert opening.opened is not None
+    assert (opening.to_offset, opening.lost, opening.opened.state_from) == (80, 0, 50)
+
+
+async def test_a_batch_that_cannot_be_folded_ends_it_and_names_the_records(monkeypatch: pytest.MonkeyPatch) -> None:
+    subject = world()
+    owner = await subject.take()
+    await subject.feed(20)
+    monkeypatch.setattr(owner.processor, "fold", lambda records: 1 / 0)
+    with pytest.raises(FoldError, match=r"t/0: the records 20 to 29 cannot be folded.*ZeroDivisionError"):
+        await subject.feed(10)
+    await asyncio.sleep(0)
+    assert owner.dead
+    await owner.part(1)  # nothing is left behind of a state half changed
+    await owner.tick()
+    assert list(pointers(subject)) == []
+
+
+async def test_another_builds_ledger_cannot_be_verified_but_gone_on_from() -> None:
+    subject = await three_snapshots()
+    subject.build = "another"
+    subject.begin_process()
+    subject.committed[-1] = replace(subject.committed[-1])
+    await goes_on(subject, "snapshot", 60)
