@@ -310,7 +310,8 @@ def test_without_a_worker_a_command_gets_no_answer(topics: str) -> None:
 
 def test_feedback_can_name_its_series(topics: str) -> None:
     given = one("feedback", "confirm", "v1", "--series", "s")
-    one("feedback", "accept", "v2", "--series", "s")
+    assert run("feedback", "accept", "v2", "--series", "s").exit_code == 2
+    one("feedback", "accept", "app/readings/t/0/1/0@v", "--series", "s")
     one("feedback", "withdraw", given["id"], "--series", "s")
     labels = [row.get("label") for row in rows("tail", "feedback", "-o", "beginning", "-e")]
     assert labels == ["confirmed", "accepted", None]

@@ -20,7 +20,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from oddtide.domain.detection.events import AnomalyDetected, Verdict
 from oddtide.domain.detection.ports import DetectorSpec
 from oddtide.domain.detection.registry import build_detector
-from oddtide.domain.errors import ConfigurationError, StateMismatchError
+from oddtide.domain.errors import StateMismatchError
 from oddtide.domain.events import Message
 from oddtide.domain.observability.ledger import BatchCompleted, check_batch, check_succession
 from oddtide.domain.quality.events import ReadingRejected
@@ -242,22 +242,22 @@ async def test_a_state_that_is_not_what_the_ledger_says_stops_the_worker(platfor
     assert await platform.verdict_ids() == []
 
 
-async def test_settings_that_were_not_published_are_refused_until_they_are(platform: Platform) -> None:
+async def test_settings_count_from_when_they_are_published(platform: Platform) -> None:
+    other = replace(platform.plan, detectors=(DetectorSpec("ewma", {"warm_up": 30}),))
     await platform.push(readings(100))
     async with platform.working():
         await platform.until(100)
-    other = replace(platform.plan, detectors=(DetectorSpec("ewma", {"warm_up": 30}),))
-    async with platform.working(other) as app:
-        await eventually(lambda: app.crashed)
-    assert isinstance(app.crash_reason, ConfigurationError)
-    assert "oddtide pipelines publish" in str(app.crash_reason)
-    await platform.publish(other)
     await platform.push(readings(50, start=100))
     async with platform.working(other):
         ledger = await platform.until(150)
+    assert {batch.pipeline_version for batch in ledger} == {platform.plan.version}
+    await platform.publish(other)
+    await platform.push(readings(50, start=150))
+    async with platform.working(other):
+        ledger = await platform.until(200)
     assert [c.pipeline for batch in ledger for c in batch.controls] == [platform.plan.version, other.version]
-    assert ledger[-1].pipeline_version == other.version != ledger[0].pipeline_version
-    assert len(await platform.verdict_ids()) == 150
+    assert ledger[-1].pipeline_version == other.version
+    assert len(await platform.verdict_ids()) == 200
 
 
 async def test_two_workers_share_the_partitions(platform: Platform) -> None:

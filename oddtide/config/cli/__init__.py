@@ -33,8 +33,14 @@ COMMANDS: dict[str, Entry] = {
     "schemas": Entry(f"{_HERE}.schemas:schemas", "JSON Schemas and AsyncAPI of every event.", "Data"),
     "alerts": Entry(f"{_HERE}.alerts:alerts", "Alerts: list, show, acknowledge, resolve.", "Results"),
     "feedback": Entry(f"{_HERE}.feedback:feedback", "Say whether a detection was right.", "Results"),
+    "planned-work": Entry(
+        f"{_HERE}.planned_work:planned_work", "Declare planned work: readings that shall wake nobody.", "Results"
+    ),
     "models": Entry(f"{_HERE}.models:models", "Models: list, show, train, promote.", "Results"),
     "projections": Entry(f"{_HERE}.projections:projections", "Read models: status, rebuild.", "Results"),
+    "pipelines": Entry(
+        f"{_HERE}.pipelines:pipelines", "Published settings of streams: list, show, diff, publish.", "Settings"
+    ),
     "config": Entry(f"{_HERE}.config:config", "Settings: show, validate, schema.", "Settings"),
     "completion": Entry(f"{_HERE}.completion:completion", "Shell completion script.", "Settings"),
 }

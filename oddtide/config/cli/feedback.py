@@ -1,4 +1,4 @@
-"""``oddtide feedback``: what people say about detections. Facts now; what follows from them comes later."""
+"""``oddtide feedback``: what people say about detections. "Accepted" alters verdicts, the other labels do not."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from oddtide.config.cli.bus import now, publish, who
 from oddtide.config.cli.context import Cli, pass_cli
 from oddtide.config.cli.help import command, group
 from oddtide.config.cli.output import emit, emit_one, note
-from oddtide.domain.errors import NotFoundError
+from oddtide.domain.errors import NotFoundError, UsageError
 
 __all__ = ["feedback"]
 
@@ -54,7 +54,18 @@ def dismiss(cli: Cli, verdict: str, text: str, series: str) -> None:
 @_SERIES
 @pass_cli
 def accept(cli: Cli, verdict: str, text: str, series: str) -> None:
-    """Say that what VERDICT found is the new normal."""
+    """Say that what VERDICT found is the new normal: its series' detectors forget the past and warm up anew.
+
+    It takes effect with the next batch of the verdict's partition, and is in its ledger. Withdrawing it before then
+    prevents it; afterwards the past is gone and withdrawing is only a remark.
+    """
+    from oddtide.streams.pipeline.verdicts import place_of_verdict
+
+    if place_of_verdict(verdict) is None:
+        raise UsageError(
+            f"{verdict!r} is no verdict's id, and the id says in which partition the series lies.",
+            remedy="Copy it from `oddtide tail detections`: <application>/<stream>/<topic>/<partition>/<offset>/…",
+        )
     _give(cli, verdict, "accepted", text, series)
 
 
@@ -64,7 +75,7 @@ def accept(cli: Cli, verdict: str, text: str, series: str) -> None:
 @_SERIES
 @pass_cli
 def withdraw(cli: Cli, feedback_id: str, text: str, series: str) -> None:
-    """Take back an earlier FEEDBACK (its id)."""
+    """Take back an earlier FEEDBACK (its id). What an accepted level has made detectors forget does not come back."""
     from oddtide.domain.observability.events import FeedbackWithdrawn
     from oddtide.streams.envelope import derive_id
 
@@ -110,4 +121,6 @@ def _give(cli: Cli, verdict: str, label: _Label, text: str, series: str) -> None
     event = FeedbackGiven(id=ident, verdict=verdict, label=label, by=by, time=time, note=text, series=series)
     publish(composition, "feedback", event, key=series, id=ident)
     emit_one({"id": ident, "verdict": verdict, "label": label, "series": series, "by": by}, output=cli.output)
+    if label == "accepted":
+        note("its series is learnt anew from the partition's next batch on")
     note(f"take it back with: oddtide feedback withdraw {ident}")

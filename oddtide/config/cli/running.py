@@ -12,7 +12,18 @@ if TYPE_CHECKING:
     from oddtide.config.cli.context import Cli
     from oddtide.config.composition import Composition
 
-__all__ = ["check_topics", "config_arguments", "run_here"]
+__all__ = ["check_start", "check_topics", "config_arguments", "run_here"]
+
+
+def check_start(composition: Composition, roles: tuple[str, ...]) -> None:
+    """Refuse to start on topics that are missing or differ, and with settings that say something else than the
+    pipelines in force (exit code 4, with the remedy). Not for a worker that only comes back: it goes on with what is
+    in force, whatever was published meanwhile."""
+    from oddtide.config.publishing import check_published
+
+    check_topics(composition)
+    if "ingest" in roles:
+        check_published(composition)
 
 
 def check_topics(composition: Composition) -> None:

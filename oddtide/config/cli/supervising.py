@@ -15,7 +15,7 @@ from oddtide.config.children import Ends, Launch, forking, spawning
 from oddtide.config.cli.context import Cli
 from oddtide.config.cli.errors import report
 from oddtide.config.cli.output import note
-from oddtide.config.cli.running import check_topics, config_arguments, run_here
+from oddtide.config.cli.running import check_start, config_arguments, run_here
 from oddtide.config.composition import Composition
 from oddtide.config.preload import preload
 from oddtide.config.processes import own_command, tether
@@ -61,7 +61,7 @@ class _Worker:
         try:
             composition = Composition(self.settings)
             if not start:  # what was right at the first start need not be looked at again by a worker in a hurry
-                check_topics(composition)
+                check_start(composition, self.roles)
             return run_here(composition, _roles_of(number, self.roles), number=number, ready_fd=ends.lifeline)
         except (Exception, KeyboardInterrupt) as error:
             return report(error, verbose=self.verbose)
@@ -69,8 +69,8 @@ class _Worker:
 
 def _programs(cli: Cli, roles: tuple[str, ...]) -> Launch:
     def command(number: int, start: int) -> list[str]:
-        mine = ",".join(_roles_of(number, roles))
-        return own_command(*config_arguments(cli), "worker", "--roles", mine, "--number", str(number))
+        mine, again = ",".join(_roles_of(number, roles)), ["--again"] if start else []
+        return own_command(*config_arguments(cli), "worker", "--roles", mine, "--number", str(number), *again)
 
     return spawning(command)
 

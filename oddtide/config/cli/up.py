@@ -11,9 +11,11 @@ import rich_click as click
 from oddtide.config.cli.context import Cli, pass_cli
 from oddtide.config.cli.help import command
 from oddtide.config.cli.output import emit_one, note
+from oddtide.config.cli.pipelines import publish_all
 from oddtide.config.cli.running import check_topics, config_arguments, run_here
 from oddtide.config.lagging import ROLES as ALL_ROLES
-from oddtide.domain.errors import CheckFailedError
+from oddtide.config.publishing import check_published
+from oddtide.domain.errors import CheckFailedError, ConfigurationError
 
 if TYPE_CHECKING:
     from oddtide.adapters.embedded.broker import EmbeddedBroker
@@ -35,8 +37,9 @@ _READY_S = 90.0
 )
 @click.option("--detach", is_flag=True, help="Leave everything running in the background.")
 @click.option("--no-worker", is_flag=True, help="Only Kafka and the topics.")
+@click.option("--publish", is_flag=True, help="Publish what the settings have changed, as `oddtide pipelines publish`.")
 @pass_cli
-def up(cli: Cli, detach: bool, no_worker: bool) -> None:
+def up(cli: Cli, detach: bool, no_worker: bool, publish: bool) -> None:
     """Start the embedded Kafka (fetched on first use), create the topics, run a worker.
 
     Where kafka.bootstrap names a Kafka of your own, that one is used and none is started.
@@ -47,6 +50,10 @@ def up(cli: Cli, detach: bool, no_worker: bool) -> None:
         broker.start(note, detach=detach)
     try:
         _create_topics(composition)
+        if publish:
+            publish_all(composition)
+        elif not no_worker:
+            _check_published(composition)
         if detach:
             emit_one(_detached(cli, composition, no_worker), output=cli.output)
         elif no_worker:
@@ -60,6 +67,19 @@ def up(cli: Cli, detach: bool, no_worker: bool) -> None:
         raise
     if not detach:
         _stop(broker)
+
+
+def _check_published(composition: Composition) -> None:
+    try:
+        check_published(composition)
+    except ConfigurationError as error:
+        problem, remedy = (
+            error.problem,
+            "`oddtide up --publish` puts these settings in force; to look at the difference ",
+        )
+        raise ConfigurationError(
+            problem, remedy=f"{remedy}first: `oddtide up --detach --no-worker`, then `oddtide pipelines diff`."
+        ) from None
 
 
 def _stop(broker: EmbeddedBroker | None) -> None:

@@ -7,7 +7,7 @@ from click.exceptions import Exit
 
 from oddtide.config.cli.context import Cli, pass_cli
 from oddtide.config.cli.help import command
-from oddtide.config.cli.running import check_topics, run_here
+from oddtide.config.cli.running import check_start, run_here
 from oddtide.config.lagging import ROLES as ALL_ROLES
 from oddtide.config.processes import tether
 from oddtide.domain.errors import UsageError
@@ -31,15 +31,17 @@ __all__ = ["ALL_ROLES", "worker"]
     "Without it: this process alone.",
 )  # fmt: skip
 @click.option("--number", type=int, default=0, hidden=True)
+@click.option("--again", is_flag=True, hidden=True, help="It only comes back: its supervisor checked at the start.")
 @click.option("--tether", "tether_fd", type=int, hidden=True)
 @click.option("--ready-fd", type=int, hidden=True)
 @pass_cli
 def worker(
-    cli: Cli, roles: str, instances: int | None, number: int, tether_fd: int | None, ready_fd: int | None
+    cli: Cli, roles: str, instances: int | None, number: int, again: bool, tether_fd: int | None, ready_fd: int | None
 ) -> None:
     """Run the agents: ingest (validate, profile, score), observability, mlops, health.
 
-    Start as many as you like, on as many machines as you like: the partitions spread over them.
+    Start as many as you like, on as many machines as you like: the partitions spread over them. Changed settings of a
+    stream must be published first (`oddtide pipelines publish`).
     """
     chosen = _roles(roles)
     if instances is not None:
@@ -48,7 +50,8 @@ def worker(
         code = supervise(cli, chosen, instances, tether_fd=tether_fd, ready_fd=ready_fd)
     else:
         composition = cli.composition()
-        check_topics(composition)
+        if not again:
+            check_start(composition, chosen)
         if tether_fd is not None:
             tether(tether_fd)
         code = run_here(composition, chosen, number=number, ready_fd=ready_fd)

@@ -113,7 +113,10 @@ class CommandRefused(Event, frozen=True, kw_only=True):
 
 
 class FeedbackGiven(Event, frozen=True, kw_only=True):
-    """A person's label on a verdict: ``confirmed``, ``dismissed`` or ``accepted`` ("this is the new normal")."""
+    """A person's label on a verdict: ``confirmed``, ``dismissed`` or ``accepted`` ("this is the new normal").
+
+    ``accepted`` alters verdicts: before the next batch of the verdict's partition the detectors of ``series`` forget
+    it and learn anew, which the ledger says (``ControlApplied``). The other labels alter none."""
 
     id: str
     verdict: str
@@ -125,7 +128,8 @@ class FeedbackGiven(Event, frozen=True, kw_only=True):
 
 
 class FeedbackWithdrawn(Event, frozen=True, kw_only=True):
-    """The label ``feedback`` no longer holds."""
+    """The label ``feedback`` no longer holds. Where it was ``accepted`` and took effect before, nothing is undone: what
+    the detectors forgot is gone."""
 
     feedback: str
     by: str

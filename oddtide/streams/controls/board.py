@@ -13,7 +13,7 @@ from oddtide.streams.controls.feedback import FeedbackControls
 from oddtide.streams.controls.following import TopicFollower
 from oddtide.streams.controls.kinds import ControlKind, Place
 from oddtide.streams.controls.models import ModelControls
-from oddtide.streams.controls.opening import check_pipelines, publish_missing
+from oddtide.streams.controls.opening import publish_missing
 from oddtide.streams.controls.pipelines import PublishedPipelines
 from oddtide.streams.controls.planned_work import PlannedWorkControls
 from oddtide.streams.pipeline.plan import StreamPlan
@@ -87,27 +87,26 @@ class ControlBoard:
         settings: Mapping[str, Mapping[str, Any]],
     ) -> None:
         self.controls = Controls()
-        self._plans = plans
         self._follower = TopicFollower(broker, control_topics(catalogue), self.controls.fold, blind)
         self._publish_missing = partial(
             publish_missing, broker, catalogue, plans, self.controls.pipelines, worker=worker, clock=clock,
             settings=settings,
         )  # fmt: skip
-        self._following = self._agreed = False
+        self._following = self._begun = False
 
     async def start(self) -> None:
         """Read the control topics to their present ends and follow them in the background from then on; publish the
         pipelines of streams that never had one. Does what is left to do when called again after an error.
 
-        Raises ``ConfigurationError`` where the settings say something else than the pipeline in force."""
+        Where the settings say something else than what is published, what is published counts: the command line refuses
+        to start so, but a worker that only comes back after a crash has to go on."""
         if not self._following:
             await self._follower.start()
             self._following = True
-        if not self._agreed:
+        if not self._begun:
             if await self._publish_missing():
                 await self._follower.catch_up()
-            check_pipelines(self._plans, self.controls.pipelines)
-            self._agreed = True
+            self._begun = True
 
     async def know(self, stream: str, controls: Iterable[ControlApplied]) -> None:
         """Wait until the pipelines that ``controls`` name are known: another owner may have heard of one before us."""

@@ -99,6 +99,10 @@ class PublishedPipelines:
         versions.pop(event.version, None)  # the one published last stands last
         versions[event.version] = event
 
+    def streams(self) -> list[str]:
+        """The streams that ever had a version, sorted."""
+        return sorted(self._versions)
+
     def versions(self, stream: str) -> tuple[PipelinePublished, ...]:
         """Every version of a stream, by when it was published last. The last one is to be in force."""
         return tuple(self._versions.get(stream, {}).values())
