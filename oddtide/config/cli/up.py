@@ -73,12 +73,10 @@ def _check_published(composition: Composition) -> None:
     try:
         check_published(composition)
     except ConfigurationError as error:
-        problem, remedy = (
-            error.problem,
-            "`oddtide up --publish` puts these settings in force; to look at the difference ",
-        )
         raise ConfigurationError(
-            problem, remedy=f"{remedy}first: `oddtide up --detach --no-worker`, then `oddtide pipelines diff`."
+            error.problem,
+            remedy="`oddtide up --publish` puts these settings in force. To look at the difference first: `oddtide up "
+            "--detach --no-worker`, then `oddtide pipelines diff`.",
         ) from None
 
 
