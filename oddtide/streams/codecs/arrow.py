@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from oddtide.domain.quality.reasons import Reason
 from oddtide.domain.readings import FloatArray, IntArray
+from oddtide.streams.codecs.arrow_plain import plain_block
 from oddtide.streams.codecs.blocks import Block, RowRefusal
 from oddtide.streams.codecs.columns import Columns, check_rows, read_columns
 from oddtide.streams.codecs.json_reading import Origin, Rules
@@ -45,25 +47,42 @@ def read_arrow(raw: bytes, origin: Origin, rules: Rules, position: int) -> tuple
     import pyarrow as pa
 
     try:
-        columns = _open(raw, rules)
+        checked, used = _open(raw, rules)
+        plain = _plain(checked, used, rules, position)
+        if plain is not None:
+            return plain, []
+        columns = _columns(checked, used, rules)
     except (pa.ArrowException, OSError, ValueError, TypeError, KeyError, struct.error) as error:
         lines = str(error).splitlines() or [type(error).__name__]
         raise refusal(Reason.INVALID_ARROW, lines[0][:200]) from None
     return read_columns(columns, origin, rules, position)
 
 
-def _open(raw: bytes, rules: Rules) -> Columns:
+def _open(raw: bytes, rules: Rules) -> tuple[list[pa.RecordBatch], list[str]]:
+    """The record's batches with the columns that mean something, and their names."""
     batches = _batches(raw)
-    schema = batches[0].schema
-    used = _chosen(schema, rules)
+    used = _chosen(batches[0].schema, rules)
     checked = []
     for batch in batches:
         part = batch.select(used)
         part.validate(full=True)
         checked.append(part)
+    return checked, used
+
+
+def _plain(batches: list[pa.RecordBatch], used: list[str], rules: Rules, position: int) -> Block | None:
+    import pyarrow as pa
+
+    kind = batches[0].schema.field("time").type if "time" in used else pa.null()
+    if not pa.types.is_timestamp(kind):
+        return None
+    return plain_block(batches, _features(used, rules), _UNIT[kind.unit], rules, position)
+
+
+def _columns(checked: list[pa.RecordBatch], used: list[str], rules: Rules) -> Columns:
     names = set(used)
     return Columns(
-        rows=sum(batch.num_rows for batch in batches),
+        rows=sum(batch.num_rows for batch in checked),
         series=_together(checked, "series", _texts) if "series" in names else None,
         times=_times(checked),
         features={name: _numbers(checked, column) for name, column in _features(used, rules).items()},
@@ -105,7 +124,8 @@ def _refuse_compressed(body: bytes) -> None:
     import pyarrow as pa
 
     for message in pa.ipc.MessageReader.open_stream(pa.BufferReader(body)):
-        if _compressed(message.metadata.to_pybytes()):
+        metadata = message.metadata.to_pybytes()
+        if (_known if len(metadata) <= _SHORT else _compressed)(metadata):
             raise refusal(Reason.INVALID_ARROW, "compressed buffers; send them plain, Kafka compresses by itself")
 
 
@@ -118,6 +138,11 @@ def _compressed(metadata: bytes) -> bool:
     if kind == _DICTIONARY_BATCH:
         table = _child(metadata, table, 1)
     return kind in {_RECORD_BATCH, _DICTIONARY_BATCH} and _field(metadata, table, 3) > 0
+
+
+#: Batches of one producer mostly have the same metadata, byte for byte. Long ones are not remembered.
+_known = lru_cache(maxsize=256)(_compressed)
+_SHORT: Final = 4096
 
 
 def _child(buffer: bytes, table: int, index: int) -> int:

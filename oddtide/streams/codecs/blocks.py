@@ -68,16 +68,29 @@ def assemble(blocks: Sequence[Block], records: RecordBlock, features: int) -> Re
 
 
 def _join(blocks: Sequence[Block]) -> Block:
-    records = np.concatenate([block.records for block in blocks])
-    order = np.argsort(records, kind="stable")
     labels = LabelsColumn.none()
     if any(block.labels for block in blocks):
         labels = LabelsColumn.joined([block.labels or LabelsColumn.none(len(block.series)) for block in blocks])
+    joined = Block(
+        records=np.concatenate([block.records for block in blocks]),
+        rows=np.concatenate([block.rows for block in blocks]),
+        series=SeriesColumn.joined([block.series for block in blocks]),
+        times=np.concatenate([block.times for block in blocks]),
+        values=np.concatenate([block.values for block in blocks]),
+        labels=labels,
+    )
+    if (np.diff(joined.records) < 0).any():
+        return _ordered(joined)
+    return joined  # batches of readings, each its own block, without single readings between them
+
+
+def _ordered(block: Block) -> Block:
+    order = np.argsort(block.records, kind="stable")
     return Block(
-        records=records[order],
-        rows=np.concatenate([block.rows for block in blocks])[order],
-        series=SeriesColumn.joined([block.series for block in blocks]).take(order),
-        times=np.concatenate([block.times for block in blocks])[order],
-        values=np.concatenate([block.values for block in blocks])[order],
-        labels=labels.take(order) if labels else labels,
+        records=block.records[order],
+        rows=block.rows[order],
+        series=block.series.take(order),
+        times=block.times[order],
+        values=block.values[order],
+        labels=block.labels.take(order) if block.labels else block.labels,
     )
