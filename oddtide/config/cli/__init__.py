@@ -31,6 +31,10 @@ COMMANDS: dict[str, Entry] = {
     "deadletters": Entry(f"{_HERE}.deadletters:deadletters", "Rejected input: list, show, retry.", "Data"),
     "topics": Entry(f"{_HERE}.topics:topics", "The topics: list, create, describe.", "Data"),
     "schemas": Entry(f"{_HERE}.schemas:schemas", "JSON Schemas and AsyncAPI of every event.", "Data"),
+    "ledger": Entry(f"{_HERE}.ledger:ledger", "What became of every reading: show it, add it up.", "Results"),
+    "replay": Entry(
+        f"{_HERE}.replay:replay", "Compute history anew: verify it, or try other settings on it.", "Results"
+    ),
     "alerts": Entry(f"{_HERE}.alerts:alerts", "Alerts: list, show, acknowledge, resolve.", "Results"),
     "feedback": Entry(f"{_HERE}.feedback:feedback", "Say whether a detection was right.", "Results"),
     "planned-work": Entry(

@@ -64,12 +64,18 @@ class ExampleGroup(click.RichGroup):
 
 
 def command(
-    name: str, *, examples: Examples, output: bool = False, parent: ExampleGroup | None = None
+    name: str,
+    *,
+    examples: Examples,
+    output: bool = False,
+    parent: ExampleGroup | None = None,
+    config: bool = True,
 ) -> Callable[[Callable[..., Any]], ExampleCommand]:
-    """Make a function a command with examples and the common options, ``--output`` too where asked for."""
+    """Make a function a command with examples and the common options, ``--output`` too where asked for; without
+    ``config`` the function brings an option of that name itself."""
 
     def decorate(function: Callable[..., Any]) -> ExampleCommand:
-        dressed = common_options(output_option(function) if output else function)
+        dressed = common_options(output_option(function) if output else function, config=config)
         made = click.command(name, cls=ExampleCommand, examples=examples)(dressed)
         if parent is not None:
             parent.add_command(made)

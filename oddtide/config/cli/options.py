@@ -23,11 +23,14 @@ def _keep(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
     return keep
 
 
-def common_options(command: _Command) -> _Command:
-    """``--config`` and ``--verbose``; read through the :class:`Cli` that ``pass_cli`` hands over."""
+def common_options(command: _Command, *, config: bool = True) -> _Command:
+    """``--config`` and ``--verbose``; read through the :class:`Cli` that ``pass_cli`` hands over. Without ``config``
+    the command has an option of that name that means something else."""
     command = click.option(
         "--verbose", is_flag=True, expose_value=False, callback=_keep("verbose"), help="Show the traceback of an error."
     )(command)
+    if not config:
+        return command
     return click.option(
         "--config", metavar="FILE", type=click.Path(path_type=Path), expose_value=False, callback=_keep("config"),
         help="The settings file (default: oddtide.toml here, or $ODDTIDE_CONFIG).",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -19,7 +20,7 @@ _POLL_MS = 200
 
 
 @asynccontextmanager
-async def log_client(broker: BrokerAccess, group: str | None = None) -> AsyncIterator[AIOKafkaConsumer]:
+async def log_client(broker: BrokerAccess, group: str | None = None, **options: Any) -> AsyncIterator[AIOKafkaConsumer]:
     """A connection of our own that reads committed records only; it joins no group (``group`` is for its commits)."""
     consumer = AIOKafkaConsumer(
         **broker.aiokafka_options(),
@@ -28,11 +29,13 @@ async def log_client(broker: BrokerAccess, group: str | None = None) -> AsyncIte
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         fetch_max_wait_ms=50,
+        **options,
     )
     await consumer.start()
     try:
         yield consumer
     finally:
+        await asyncio.sleep(0)  # aiokafka's stop fails where a task of its own has not begun yet
         await consumer.stop()
 
 

@@ -7,7 +7,7 @@ all rows share (stream, coordinates, versions) stands in the schema's metadata, 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -16,11 +16,11 @@ import orjson
 from oddtide.domain.detection.events import Verdict
 from oddtide.domain.detection.ports import Scores
 from oddtide.domain.errors import DecodeError
-from oddtide.domain.readings import FloatArray, LabelsColumn, Readings, SeriesColumn
+from oddtide.domain.readings import FloatArray, IntArray, LabelsColumn, Readings, SeriesColumn
 from oddtide.streams.pipeline.planned_work import Suppressed
 from oddtide.streams.pipeline.verdicts import Origin, VerdictColumns
 
-__all__ = ["FRAME_TYPE", "encode_frames", "expand_frame"]
+__all__ = ["FRAME_TYPE", "FramePlaces", "encode_frames", "expand_frame", "frame_places"]
 
 FRAME_TYPE = "oddtide.VerdictFrame"
 CONTENT_TYPE = "application/vnd.apache.arrow.stream"
@@ -30,6 +30,14 @@ MAX_BYTES = 900_000
 _ROW_BYTES, _FEATURE_BYTES = 100, 40
 
 _BLOCKS = ("expected", "lower", "upper")
+
+
+class FramePlaces(NamedTuple):
+    """Which verdicts a frame holds: (n,) offsets and rows."""
+
+    origin: Origin
+    offsets: IntArray
+    rows: IntArray
 
 
 def encode_frames(columns: VerdictColumns) -> Iterator[bytes]:
@@ -101,14 +109,24 @@ def expand_frame(frame: bytes) -> Iterator[Verdict]:
     return iter(_decode(frame))
 
 
-def _decode(frame: bytes) -> VerdictColumns:
+def frame_places(frame: bytes) -> FramePlaces:
+    """Which verdicts a frame holds. Raises ``DecodeError`` for what is none."""
+    table, origin = _open(frame)
+    return FramePlaces(origin, table.column("offset").to_numpy(), table.column("row").to_numpy())
+
+
+def _open(frame: bytes) -> tuple[Any, Origin]:
     import pyarrow as pa
 
     try:
         table = pa.ipc.open_stream(frame).read_all()
-        origin = msgspec.json.decode((table.schema.metadata or {})[b"oddtide"], type=Origin)
+        return table, msgspec.json.decode((table.schema.metadata or {})[b"oddtide"], type=Origin)
     except (pa.ArrowException, OSError, KeyError, ValueError, msgspec.MsgspecError) as error:
         raise DecodeError("not_a_frame", f"no verdict frame: {error}") from None
+
+
+def _decode(frame: bytes) -> VerdictColumns:
+    table, origin = _open(frame)
 
     def column(name: str) -> Any:
         return table.column(name).to_numpy()
