@@ -6,7 +6,7 @@ import asyncio
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from oddtide.config.going import Going
 from oddtide.config.settings import Settings
@@ -21,7 +21,19 @@ if TYPE_CHECKING:
     from oddtide.streams.replay.checking import History
     from oddtide.streams.replay.verifying import Verification
 
-__all__ = ["Range", "Selection", "add_up", "place", "select", "verify"]
+__all__ = [
+    "Range",
+    "Selection",
+    "Wanted",
+    "add_up",
+    "find_stream",
+    "history",
+    "place",
+    "ranges",
+    "select",
+    "to_fold",
+    "verify",
+]
 
 #: Below so many records one process is done before others have started.
 _WORTH_A_PROCESS = 200_000
@@ -43,6 +55,17 @@ class Selection:
     def processes(self, jobs: int | None) -> int:
         """How many processes are worth it, unless somebody says how many."""
         return jobs or (cores() if self.records >= _WORTH_A_PROCESS else 1)
+
+
+class Wanted(NamedTuple):
+    """What somebody asked for: which stream, from where to where (offsets or times), which partitions, how many
+    processes."""
+
+    stream: str | None
+    start: str | None
+    stop: str | None
+    partitions: tuple[int, ...]
+    jobs: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,13 +193,14 @@ def verify(
 ) -> list[Verification]:
     """Compute the chosen partitions anew and compare them with their ledgers; in the partitions' order."""
     tasks = [_VerifyTask(composition.settings, chosen.stream.name, each) for each in wanted]
-    going = Going("replaying", _to_fold(chosen, wanted))
+    going = Going("replaying", to_fold(chosen, wanted))
     found = spread(_verify, tasks, processes=chosen.processes(jobs), tell=going)
     going.end()
     return found
 
 
-def _to_fold(chosen: Selection, wanted: Sequence[Range]) -> int:
+def to_fold(chosen: Selection, wanted: Sequence[Range]) -> int:
+    """How many offsets a replay of these ranges goes over."""
     spans = ((chosen.bounds[each.partition], each.stop) for each in wanted)
     return sum(max(0, (end if stop is None else min(stop, end)) - begin) for (begin, end), stop in spans)
 

@@ -14,6 +14,7 @@ from oddtide.config.cli.output import emit, note
 from oddtide.domain.errors import CheckFailedError, CommandRefusedError, UsageError
 
 if TYPE_CHECKING:
+    from oddtide.config.histories import Wanted
     from oddtide.streams.replay.verifying import Verification
 
 __all__ = ["replay"]
@@ -26,9 +27,11 @@ __all__ = ["replay"]
     examples=[
         ("oddtide replay --verify", "is everything published what this log gives? exit code 6 where not"),
         ("oddtide replay --verify --from 2026-01-31 --partition 2", "a part of it"),
+        ("oddtide replay --config other.toml --diff --html diff.html", "other settings on the same history"),
     ],
 )
 @click.option("--verify", "mode", flag_value="verify", help="Compare with the ledger's hashes.")
+@click.option("--diff", "mode", flag_value="diff", help="Compare with what other settings would have found.")
 @click.option("--stream", help="The stream; needed where there are several.")
 @click.option("--from", "start", metavar="OFFSET|TIME", help="Judge from here on.  [default: the oldest reading]")
 @click.option("--to", "stop", metavar="OFFSET|TIME", help="End before it.  [default: the newest reading]")
@@ -36,46 +39,61 @@ __all__ = ["replay"]
     "-p", "--partition", "partitions", type=click.IntRange(min=0), multiple=True, help="Only this; may be repeated."
 )
 @click.option(
-    "--config", type=click.Path(path_type=Path), metavar="FILE", help="The settings file (default: oddtide.toml here)."
-)
+    "--config", type=click.Path(path_type=Path), metavar="FILE",
+    help="With --diff the settings to try; with --verify the settings file (default: oddtide.toml here).",
+)  # fmt: skip
 @click.option(
-    "--jobs", type=click.IntRange(1, 256), help="So many processes.  [default: the cores, where it is worth it]"
-)
+    "--live", type=click.Choice(["computed", "published"]), default="computed", show_default=True,
+    help="With --diff: compute what was live anew and verify it on the way, or read the detections topic.",
+)  # fmt: skip
+@click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="With --diff: write the report here.")
+@click.option(
+    "--limit", type=click.IntRange(min=0), default=200, show_default=True,
+    help="With --diff: differences shown in the table and the report, the strangest first.",
+)  # fmt: skip
+@click.option("--jobs", type=click.IntRange(1, 256), help="So many processes.  [default: as many as are worth it]")
 @pass_cli
 def replay(
-    cli: Cli,
-    mode: str | None,
-    stream: str | None,
-    start: str | None,
-    stop: str | None,
-    partitions: tuple[int, ...],
-    config: Path | None,
-    jobs: int | None,
-) -> None:
+    cli: Cli, mode: str | None, stream: str | None, start: str | None, stop: str | None, partitions: tuple[int, ...],
+    config: Path | None, live: str, html: Path | None, limit: int, jobs: int | None,
+) -> None:  # fmt: skip
     """Read the log again, compute every verdict anew, and write nothing.
 
     --verify compares the running hash, and the counts, at every ledger record. Exit code 6 names the first reading
-    whose verdict differs; 1 says that this cannot be verified here (another build or processor, another
-    configuration, a log that no longer holds the beginning) and why.
+    whose verdict differs; 1 says that this cannot be verified here (another build or processor, a log that no longer
+    holds the beginning) and why.
+
+    --diff runs the settings of --config beside those in force (oddtide.toml here, $ODDTIDE_CONFIG, or `oddtide --config
+    FILE replay ...`) over the same readings: which detections appear, vanish or change, alarms a day, cost. The exit
+    code is 0 whatever it finds. Variables ODDTIDE_... override both files.
     """
-    if mode is None:
-        raise UsageError("Say what to do: --verify.", remedy="`oddtide replay --help` shows examples.")
+    from oddtide.config.histories import Wanted
+
+    wanted = Wanted(stream, start, stop, partitions, jobs)
+    if mode == "diff":
+        from oddtide.config.cli.replay_diff import diff
+
+        diff(cli, wanted, config, published=live == "published", html=html, limit=limit)
+        return
+    if mode is None or html is not None:
+        raise UsageError(
+            "--html goes with --diff." if mode else "Say what to do: --verify or --diff.",
+            remedy="`oddtide replay --help` shows examples.",
+        )
     if config is not None:
         cli.config = config
-    _verify(cli, stream, start, stop, partitions, jobs)
+    _verify(cli, wanted)
 
 
-def _verify(
-    cli: Cli, stream: str | None, start: str | None, stop: str | None, partitions: tuple[int, ...], jobs: int | None
-) -> None:
+def _verify(cli: Cli, wanted: Wanted) -> None:
     from oddtide.config.histories import place, ranges, select, verify
 
-    begin, end = place(start), place(stop)
+    begin, end = place(wanted.start), place(wanted.stop)
     composition = cli.composition()
     with composition.admin() as admin:
-        chosen = select(composition, admin, stream, partitions)
+        chosen = select(composition, admin, wanted.stream, wanted.partitions)
         admin.describe(composition.catalogue().ledger_of(chosen.topic))
-    found = verify(composition, chosen, ranges(composition, chosen, begin, end), jobs=jobs)
+    found = verify(composition, chosen, ranges(composition, chosen, begin, end), jobs=wanted.jobs)
     columns = [
         "partition", "status", "from", "to", "compared", "equal", "unverifiable", "readings", "readings_per_second",
         "started",

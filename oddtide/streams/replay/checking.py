@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 
 from aiokafka import AIOKafkaConsumer
@@ -55,7 +55,7 @@ class History:
         """The partition's ledger."""
         return read_ledger(client, self.catalogue.ledger_of(self.plan.topic), self.partition)
 
-    def records(self, client: AIOKafkaConsumer, start: int, end: int) -> AsyncIterator[RecordBlock]:
+    def records(self, client: AIOKafkaConsumer, start: int, end: int) -> AsyncGenerator[RecordBlock]:
         """The partition's records from ``start`` to where judging stops, ``end`` at most."""
         stop = end if self.stop is None else min(self.stop, end)
         return read_range(client, self.plan.topic, self.partition, start, stop)
@@ -74,6 +74,7 @@ class Live:
         self.source = source
         self._fold = HistoryFold(history.processor(), source)
         self._entries = history.entries(client)
+        self.loud_from = 0
         self._resume: tuple[int, int] | None = None
         self.on_controls: Callable[[list[ControlApplied]], None] | None = None
 
@@ -93,6 +94,7 @@ class Live:
             self.result.notes = [f"{text}: what lies before {silent_to} cannot be verified any more"]
             if epoch is None:
                 self.check.distrust(f"history: {text}")
+        self.loud_from = silent_to
         await self._skip(silent_to)
         self._fold.processor.start_at(start)
         return start
@@ -124,7 +126,7 @@ class Live:
         stands = None
         while (entry := await anext(self._entries, None)) is not None and entry.batch.to_offset <= offset:
             stands = int(entry.batch.hash, 16)
-            self._fold.expect(entry.batch.controls)
+            self._expect(entry.batch.controls)
         if stands is not None:
             self._resume = (offset, stands)
         self._take(entry)
@@ -158,9 +160,12 @@ class Live:
             self.check.end()
             return
         self.check.expect(entry)
-        self._fold.expect(entry.batch.controls)
+        self._expect(entry.batch.controls)
+
+    def _expect(self, controls: list[ControlApplied]) -> None:
+        self._fold.expect(controls)
         if self.on_controls is not None:
-            self.on_controls(entry.batch.controls)
+            self.on_controls(controls)
 
     @property
     def seconds(self) -> float:

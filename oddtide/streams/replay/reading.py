@@ -6,7 +6,7 @@ blocks through a :func:`block_client`, our own topics as records through a ``log
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple, cast
 
@@ -76,7 +76,7 @@ async def offset_at(client: AIOKafkaConsumer, topic: str, partition: int, time_m
 
 async def read_range(
     client: AIOKafkaConsumer, topic: str, partition: int, start: int, stop: int
-) -> AsyncIterator[RecordBlock]:
+) -> AsyncGenerator[RecordBlock]:
     """The committed records of ``[start, stop)`` in order, block by block as they were fetched; none is empty."""
     if start >= stop:
         return
