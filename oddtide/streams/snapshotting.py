@@ -12,15 +12,20 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import gettempdir
+from weakref import WeakKeyDictionary
 
 import structlog
 
-from oddtide.domain.errors import NotFoundError, StorageUnavailableError
+from oddtide.domain.errors import DecodeError, NotFoundError, StorageUnavailableError
 from oddtide.domain.observability.ledger import SnapshotPointer
 from oddtide.streams.pipeline.processor import PartitionProcessor
-from oddtide.streams.pipeline.snapshot import Snapshot, decode_snapshot, encode_snapshot, take
+from oddtide.streams.pipeline.snapshot import Part, Snapshot, decode_snapshot, encode_snapshot, take
 from oddtide.streams.ports import SnapshotStore
 from oddtide.streams.progress import ProgressBoard
+from oddtide.streams.scratch import Scratch
+from oddtide.streams.sweeping import PARTS, Sweeper
 
 __all__ = ["SnapshotPolicy", "Snapshots", "Snapshotter"]
 
@@ -47,7 +52,8 @@ class SnapshotPolicy:
 
 class Snapshots:
     """What the snapshots of all partitions of one worker have in common; without a ``store`` there are none.
-    ``trouble`` is told why none can be stored, and an empty text when they can again; ``progress`` of each."""
+    ``trouble`` is told why none can be stored, and an empty text when they can again; ``progress`` of each. Files on
+    their way are put below ``folder``, on the disk where series sleep."""
 
     def __init__(
         self,
@@ -56,6 +62,7 @@ class Snapshots:
         application: str,
         *,
         build: str = "",
+        folder: Path | None = None,
         trouble: Callable[[str], None] = lambda reason: None,
         clock: Callable[[], float] = time.monotonic,
         progress: ProgressBoard | None = None,
@@ -66,6 +73,9 @@ class Snapshots:
         self.build = build
         self.clock = clock
         self.lanes = asyncio.Semaphore(_AT_ONCE)
+        self.scratch = Scratch(folder or Path(gettempdir()) / "oddtide-snapshots")
+        #: The files of those who sleep that are stored already, by name and size, for each state.
+        self.stored: WeakKeyDictionary[PartitionProcessor, dict[tuple[str, int], Part]] = WeakKeyDictionary()
         self._application = application
         self._trouble = trouble
         self.progress = progress if progress is not None else ProgressBoard()
@@ -78,6 +88,18 @@ class Snapshots:
     def load(self, pointer: SnapshotPointer) -> Snapshot:
         """Read one back. Raises what the store raises, and what :func:`decode_snapshot` does."""
         return decode_snapshot(self.store.get(pointer.reference, pointer.digest))
+
+    def load_parts(self, parts: Iterable[Part], folder: Path) -> None:
+        """Read the files of those who sleep back into ``folder``. Raises what the store raises, and ``DecodeError`` for
+        a name that is no plain file's."""
+        for part in parts:
+            if Path(part.name).name != part.name:
+                raise DecodeError("no_snapshot", f"{part.name!r} is no name of a file")
+            (folder / part.name).write_bytes(self.store.get(part.reference, part.digest))
+
+    def parts_of(self, pointer: SnapshotPointer) -> list[str]:
+        """The references of the files that a snapshot shares with others. Raises as :meth:`load` does."""
+        return [part.reference for part in self.load(pointer).about.parts]
 
     def went(self, name: str, reason: str) -> None:
         """How the last try to store went for one partition: ``reason`` is empty where it went well."""
@@ -124,10 +146,15 @@ class Snapshotter:
     _failures: int = 0
     _newest: int = -1
     _urgent: bool = False
-    _swept: bool = False
+    _dropped: list[SnapshotPointer] = field(default_factory=list)
+    _sweeper: Sweeper = field(init=False)
 
     def __post_init__(self) -> None:
         self._taken_at = self.around.clock()
+        around = self.around
+        self._sweeper = Sweeper(
+            around.store, around.name(self.topic, self.partition), around.policy.keep, around.parts_of
+        )
         if self.pointers:
             self._newest = self.pointers[-1].offset
         elif self.fresh:
@@ -141,8 +168,6 @@ class Snapshotter:
     @property
     def behind(self) -> bool:
         """Whether the state has moved on since the newest snapshot."""
-        if self.processor.memory.asleep:
-            return False  # a snapshot does not hold those who sleep yet; a new owner folds the log
         return self.around.on and self.processor.position != self._newest
 
     @property
@@ -172,22 +197,26 @@ class Snapshotter:
         """Copy the state; the rest happens in the background. Call it between two folds, and fold nothing before it
         returns."""
         await self.around.lanes.acquire()
+        self._taken_at, self._folded_s, self._urgent = self.around.clock(), 0.0, False
         try:
             snapshot = await self._copy()
+        except Exception as error:  # those who sleep could not be written down
+            self.around.lanes.release()
+            self._failed(self.around.name(self.topic, self.partition), error)
+            return
         except BaseException:
             self.around.lanes.release()
             raise
-        self._taken_at, self._folded_s, self._urgent = self.around.clock(), 0.0, False
         self._newest = snapshot.about.position
         self._task = asyncio.create_task(self._write(snapshot))
 
     async def _copy(self) -> Snapshot:
         began = time.perf_counter()
-        size = self.processor.memory.awake * self.processor.bytes_per_slot
-        if size < _BIG:
-            snapshot = take(self.processor, build=self.around.build)
+        memory, around = self.processor.memory, self.around
+        if not memory.asleep and memory.awake * self.processor.bytes_per_slot < _BIG:
+            snapshot = take(self.processor, build=around.build)
         else:
-            snapshot = await asyncio.to_thread(take, self.processor, build=self.around.build)
+            snapshot = await asyncio.to_thread(take, self.processor, build=around.build, scratch=around.scratch)
         self._cost.copying = time.perf_counter() - began
         return snapshot
 
@@ -202,17 +231,37 @@ class Snapshotter:
             self.around.went(name, "")
             self.around.progress.snapshot_written(self.topic, self.partition, self._cost.total, self.ready.size)
         finally:
+            if snapshot.folder is not None:
+                self.around.scratch.drop(snapshot.folder)
             self.around.lanes.release()
 
     def write(self, snapshot: Snapshot) -> SnapshotPointer:
         """Store a snapshot; returns when it is durable. Runs in a thread."""
         began = time.thread_time()
         position = snapshot.about.position
-        content = encode_snapshot(snapshot)
-        name = f"{self.around.name(self.topic, self.partition)}/{position:020d}"
-        reference, digest = self.around.store.put(name, content)
+        name = self.around.name(self.topic, self.partition)
+        parts = self._write_parts(snapshot, f"{name}/{PARTS}/{position:020d}")
+        content = encode_snapshot(snapshot.with_parts(parts))
+        reference, digest = self.around.store.put(f"{name}/{position:020d}", content)
+        self._sweeper.note(reference, (part.reference for part in parts))
         self._cost.writing = time.thread_time() - began
         return SnapshotPointer(offset=position, reference=reference, digest=digest, size=sum(map(len, content)))
+
+    def _write_parts(self, snapshot: Snapshot, name: str) -> list[Part]:
+        """Store the files of those who sleep; one that an earlier snapshot stored is only named again."""
+        known = self.around.stored.setdefault(self.processor, {})
+        parts = []
+        for file in snapshot.files:
+            status = file.stat()
+            shared = status.st_nlink > 1  # a link into the store of those who sleep: such a file never changes
+            part = known.get((file.name, status.st_size)) if shared else None
+            if part is None:
+                reference, digest = self.around.store.put(f"{name}/{file.name}", [file.read_bytes()])
+                part = Part(name=file.name, reference=reference, digest=digest, size=status.st_size)
+            parts.append(part)
+        known.clear()
+        known.update({(part.name, part.size): part for part in parts})
+        return parts
 
     def _failed(self, name: str, error: Exception) -> None:
         """The stream goes on without; older snapshots stay as they are."""
@@ -237,28 +286,15 @@ class Snapshotter:
             return
         self.ready = None
         self.pointers.append(pointer)
-        superfluous = [self.pointers.popleft() for _ in range(len(self.pointers) - self.around.policy.keep)]
-        self._sweeping = asyncio.create_task(self._sweep_soon([old.reference for old in superfluous], pointer))
+        self._dropped += [self.pointers.popleft() for _ in range(len(self.pointers) - self.around.policy.keep)]
+        self._sweeping = asyncio.create_task(self._sweep(list(self.pointers), list(self._dropped)))
 
-    async def _sweep_soon(self, references: list[str], newest: SnapshotPointer) -> None:
+    async def _sweep(self, kept: list[SnapshotPointer], dropped: list[SnapshotPointer]) -> None:
         try:
-            await asyncio.to_thread(self._sweep, references, newest)
+            await asyncio.to_thread(self._sweeper.sweep, kept, dropped)
+            self._dropped = [pointer for pointer in self._dropped if pointer not in dropped]
         except StorageUnavailableError as error:
             _log.warning("old snapshots could not be deleted", reason=str(error))
-
-    def _sweep(self, references: Iterable[str], newest: SnapshotPointer) -> None:
-        for reference in references:
-            self.around.store.delete(reference)
-        if self._swept:
-            return
-        # Once an ownership: what earlier owners left. Nothing at or after the newest offset is touched: should we be
-        # a zombie, the partition's true owner writes there.
-        found = self.around.store.references(self.around.name(self.topic, self.partition))
-        kept = {pointer.reference for pointer in self.pointers} | set(found[-self.around.policy.keep :])
-        for reference in found:
-            if reference not in kept and _offset_of(reference) < newest.offset:
-                self.around.store.delete(reference)
-        self._swept = True
 
     async def finish(self) -> None:
         """Wait until nothing is being written or deleted."""
@@ -281,9 +317,3 @@ class _NoStore:
 
     def delete(self, reference: str) -> None:
         """Nothing to delete."""
-
-
-def _offset_of(reference: str) -> int:
-    """The offset in a reference ``…/<offset>/<digest>``; beyond everything for what is none of ours."""
-    parts = reference.split("/")
-    return int(parts[-2]) if len(parts) > 1 and parts[-2].isdigit() else 1 << 63

@@ -142,8 +142,15 @@ class Takeover:
         pipeline = about.in_force.pipeline
         then = self.source.plan(plan.name, pipeline) if pipeline else self.first_plan(plan.name)
         processor = self.fresh(then, partition)
-        self.source.resume(processor, about.in_force)
-        restore(snapshot, processor)
+        try:
+            self.source.resume(processor, about.in_force)
+            with self.around.scratch.folder() as folder:
+                self.around.load_parts(about.parts, folder)
+                restore(snapshot, processor, folder)
+        except BaseException:
+            processor.close()
+            raise
+        self.around.stored[processor] = {(part.name, part.size): part for part in about.parts}
         return processor
 
 

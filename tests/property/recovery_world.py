@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -25,6 +26,7 @@ from oddtide.streams.owner import PartitionOwner, Services
 from oddtide.streams.pipeline.outcome import Outcome
 from oddtide.streams.pipeline.plan import StreamPlan
 from oddtide.streams.pipeline.processor import PartitionProcessor
+from oddtide.streams.pipeline.sleeping import Sleeping
 from oddtide.streams.ports import LoggedEvent, Toolkit
 from oddtide.streams.progress import ProgressBoard
 from oddtide.streams.snapshotting import SnapshotPolicy, Snapshots
@@ -113,6 +115,8 @@ class World:
     troubles: list[str] = field(default_factory=list)
     plan: StreamPlan = PLAN
     build: str = BUILD
+    sleeping: Sleeping | None = None
+    folder: Path | None = None
 
     def __post_init__(self) -> None:
         self.controls = Controls()
@@ -124,13 +128,19 @@ class World:
         """Another process: it remembers nothing."""
         source = ControlSource(self.controls.pipelines, NoArtifacts())
         around = Snapshots(
-            self.store, self.policy, "app", build=self.build, trouble=self.troubles.append, clock=lambda: self.now
+            self.store,
+            self.policy,
+            "app",
+            build=self.build,
+            trouble=self.troubles.append,
+            clock=lambda: self.now,
+            folder=self.folder,
         )
         self.takeover = Takeover(around, source, lambda stream: self.plan, self._fresh)
         self.owner, self.kill, self.store.kill = None, "", ""
 
     def _fresh(self, plan: StreamPlan, partition: int) -> PartitionProcessor:
-        return PartitionProcessor(plan, TOOLKIT, application="app", partition=partition)
+        return PartitionProcessor(plan, TOOLKIT, application="app", partition=partition, sleeping=self.sleeping)
 
     async def take(self, looked_at: int = 10**9) -> PartitionOwner:
         """A new ownership, which first looks at the last ``looked_at`` records of the ledger."""

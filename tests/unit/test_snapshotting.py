@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from oddtide.domain.errors import FoldError, NotFoundError, StateMismatchError, StorageUnavailableError
+from oddtide.adapters.rocksdb import RocksSleepStores
+from oddtide.domain.errors import DecodeError, FoldError, NotFoundError, StateMismatchError, StorageUnavailableError
+from oddtide.domain.observability.ledger import SnapshotPointer
 from oddtide.streams import takeover
 from oddtide.streams.codecs.container import read_container, write_container
 from oddtide.streams.pipeline.running_hash import hash_text
+from oddtide.streams.pipeline.sleeping import MemoryBudget, Sleeping
+from oddtide.streams.pipeline.snapshot import Part
 from oddtide.streams.restoring import SnapshotRefusedError
+from oddtide.streams.scratch import Scratch
 from oddtide.streams.snapshotting import SnapshotPolicy, _NoStore
 from tests.property.recovery_world import Store, World, log_of, pointers, undisturbed
 
@@ -360,3 +366,108 @@ async def test_another_builds_ledger_cannot_be_verified_but_gone_on_from() -> No
     subject.begin_process()
     subject.committed[-1] = replace(subject.committed[-1])
     await goes_on(subject, "snapshot", 60)
+
+
+def sleepy(folder: Path) -> World:
+    """A world where only one of three series may be awake between batches."""
+    sleeping = Sleeping(RocksSleepStores(folder / "sleeping"), MemoryBudget(1))
+    policy = SnapshotPolicy(every_s=10.0, fold_s=1e9, keep=2)
+    return World(log_of(150), policy=policy, sleeping=sleeping, folder=folder / "under-way")
+
+
+def parts_in(store: Store) -> set[str]:
+    return {reference for reference in store.blobs if "/parts/" in reference}
+
+
+def needs(subject: World, pointer: SnapshotPointer) -> set[str]:
+    return set(subject.takeover.around.parts_of(pointer))
+
+
+async def test_those_who_sleep_are_part_of_a_snapshot_and_wake_under_the_next_owner(tmp_path: Path) -> None:
+    subject = sleepy(tmp_path)
+    owner = await subject.take()
+    await subject.feed(30)
+    assert owner.processor.memory.asleep == 2
+    await subject.snapshot()
+    await subject.feed(30)
+    await subject.snapshot()
+    assert list(pointers(subject)) == [30, 60]
+    assert list((tmp_path / "under-way").iterdir()) == []
+    await subject.die()
+    await goes_on(subject, "snapshot", 60)
+
+
+async def test_files_that_snapshots_share_are_stored_once_and_go_with_the_last_that_needs_them(tmp_path: Path) -> None:
+    subject = sleepy(tmp_path)
+    await subject.take()
+    seen: set[str] = set()
+    shared: set[str] = set()
+    for _ in range(4):
+        await subject.feed(20)
+        await subject.snapshot()
+        seen |= parts_in(subject.store)
+        shared |= set.intersection(*(needs(subject, pointer) for pointer in subject.ledger().pointers[-2:]))
+    await subject.die()
+    await subject.take(2)
+    await subject.feed(20)
+    await subject.snapshot()
+    one, other = (needs(subject, pointer) for pointer in subject.ledger().pointers[-2:])
+    assert parts_in(subject.store) == one | other
+    assert seen - parts_in(subject.store)
+    assert any(reference.split("/")[-2].endswith(".sst") for reference in shared)
+
+
+async def test_a_part_that_is_missing_makes_the_snapshot_useless(tmp_path: Path) -> None:
+    subject = sleepy(tmp_path)
+    await subject.take()
+    await subject.feed(30)
+    await subject.snapshot()
+    subject.store.delete(min(parts_in(subject.store)))
+    await subject.die()
+    await goes_on(subject, "log", 0)
+
+
+async def test_without_a_memory_budget_a_snapshot_with_sleepers_is_not_used(tmp_path: Path) -> None:
+    subject = sleepy(tmp_path)
+    await subject.take()
+    await subject.feed(30)
+    await subject.snapshot()
+    await subject.die()
+    subject.sleeping = None
+    await goes_on(subject, "log", 0)
+    assert "memory_mib" in subject.troubles[0]
+
+
+async def test_those_who_sleep_that_cannot_be_written_down_stop_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subject = sleepy(tmp_path)
+    owner = await subject.take()
+    await subject.feed(30)
+    assert owner.processor.sleepers is not None
+
+    def full(folder: Path) -> list[Path]:
+        raise FULL
+
+    monkeypatch.setattr(owner.processor.sleepers, "checkpoint", full)
+    await subject.snapshot()
+    await subject.feed(30)
+    assert (owner.dead, owner.committed, list(pointers(subject))) == (False, 60, [])
+    assert "No space left" in subject.troubles[0]
+    assert list((tmp_path / "under-way").iterdir()) == []
+
+
+def test_a_part_is_a_plain_file(tmp_path: Path) -> None:
+    around = world().takeover.around
+    part = Part(name="../x", reference="r", digest="d", size=1)
+    with pytest.raises(DecodeError, match=r"\.\./x"):
+        around.load_parts([part], tmp_path)
+
+
+def test_what_killed_processes_left_under_way_is_deleted(tmp_path: Path) -> None:
+    (tmp_path / "4194305-abc").mkdir()  # beyond the highest process id
+    (tmp_path / "1-init").mkdir()
+    with Scratch(tmp_path).folder() as folder:
+        assert folder.is_dir()
+        assert {path.name for path in tmp_path.iterdir()} == {"1-init", folder.name}
+    assert not folder.exists()

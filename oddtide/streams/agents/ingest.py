@@ -11,7 +11,7 @@ gives partitions their owners when the group assigns them, and takes them away a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -22,6 +22,7 @@ from faust.types import TP
 
 from oddtide.domain.errors import ConfigurationError, OddtideError, SchemaVersionError, StateMismatchError
 from oddtide.streams.agents.fences import Fences
+from oddtide.streams.agents.gathering import all_of, reason_of
 from oddtide.streams.app import WorkerContext, batch_agent, make_app
 from oddtide.streams.codecs.decoded import RecordLike
 from oddtide.streams.controls import ControlBoard, ControlSource
@@ -75,6 +76,7 @@ class _Partitions:
         self._ends = LogEnds(context.broker)
         snapshots = Snapshots(
             parts.snapshots, parts.snapshot_policy, context.application, build=context.build,
+            folder=context.folder / "snapshots-under-way",
             trouble=lambda reason: context.progress.role("snapshots", "degraded" if reason else "running", reason),
             progress=context.progress,
         )  # fmt: skip
@@ -110,7 +112,7 @@ class _Partitions:
         """The group has settled: hold exactly what it gave us."""
         generation = self._app.consumer_generation_id
         self._context.progress.rebalanced()
-        await _all_of(self._release(tp) for tp in set(self._held) - self.assigned())
+        await all_of(self._release(tp) for tp in set(self._held) - self.assigned())
         while generation == self._app.consumer_generation_id and not self._app.should_stop:
             try:
                 await self._board.start()
@@ -121,8 +123,8 @@ class _Partitions:
                 await self._give_up(error)
                 return
             except Exception as error:
-                _log.warning("cannot take partitions yet", reason=_text(error))
-                self._context.progress.role(ROLE, "degraded", _text(error))
+                _log.warning("cannot take partitions yet", reason=reason_of(error))
+                self._context.progress.role(ROLE, "degraded", reason_of(error))
                 await asyncio.sleep(_RETRY_S)
 
     async def on_partitions_revoked(self, *_: Any, **__: Any) -> None:
@@ -133,7 +135,7 @@ class _Partitions:
     async def on_before_shutdown(self, *_: Any, **__: Any) -> None:
         """Commit what is folded, then let go of everything."""
         await self.on_partitions_revoked()
-        await _all_of(self._release(tp) for tp in list(self._held))
+        await all_of(self._release(tp) for tp in list(self._held))
         await self._board.stop()
         await self._ends.stop()
 
@@ -150,7 +152,7 @@ class _Partitions:
             by_topic: dict[str, list[int]] = {}
             for tp in sorted(set(wanted) & self.assigned()):
                 by_topic.setdefault(tp.topic, []).append(tp.partition)
-            await _all_of(self._take_topic(topic, parts) for topic, parts in by_topic.items())
+            await all_of(self._take_topic(topic, parts) for topic, parts in by_topic.items())
 
     async def _take_topic(self, topic: str, partitions: list[int]) -> None:
         plan, context = self._plans[topic], self._context
@@ -158,7 +160,7 @@ class _Partitions:
             context.progress.place(plan.name, topic, partition, "restoring")
         writers = {partition: self._writer(topic, partition) for partition in partitions}
         try:
-            await _all_of(writer.open() for writer in writers.values())
+            await all_of(writer.open() for writer in writers.values())
             ledgers, starts = await asyncio.gather(
                 self._read_ledgers(plan, partitions), self._ends.earliest(topic, partitions)
             )
@@ -193,7 +195,7 @@ class _Partitions:
     ) -> None:
         """Begin every partition; where snapshots turn out to be bad, its ledger is read farther back."""
         while ledgers:
-            await _all_of(self._begin(plan, p, writers[p], ledger, starts[p]) for p, ledger in ledgers.items())
+            await all_of(self._begin(plan, p, writers[p], ledger, starts[p]) for p, ledger in ledgers.items())
             held = {id(holding.writer) for holding in self._held.values()}
             ledgers = await self._read_ledgers(plan, [p for p in ledgers if id(writers[p]) not in held])
 
@@ -254,7 +256,7 @@ class _Partitions:
         )
 
     def _lost(self, tp: TP, error: BaseException) -> None:
-        _log.warning("partition lost", topic=tp.topic, partition=tp.partition, reason=_text(error))
+        _log.warning("partition lost", topic=tp.topic, partition=tp.partition, reason=reason_of(error))
         self._context.progress.place(self._plans[tp.topic].name, tp.topic, tp.partition, "failed")
         if isinstance(error, SnapshotRefusedError):
             self._takeover.refuse(tp.topic, tp.partition, error.reference, str(error))
@@ -278,7 +280,7 @@ class _Partitions:
                 await self._give_up(error)
                 return
             except Exception as error:
-                _log.warning("cannot take partition back yet", partition=tp.partition, reason=_text(error))
+                _log.warning("cannot take partition back yet", partition=tp.partition, reason=reason_of(error))
                 await asyncio.sleep(_RETRY_S)
 
     def _still_ours(self, tp: TP, lost: _Holding | None, generation: int) -> bool:
@@ -310,14 +312,3 @@ def build(context: WorkerContext, parts: WorkerParts) -> BatchApp:
     app.timer(_TICK_S)(partitions.tick)
     batch_agent(app, [plan.topic for plan in parts.plans], partitions.handle, ROLE)
     return app
-
-
-async def _all_of(work: Iterable[Awaitable[None]]) -> None:
-    """Wait for all, then raise the first error: nothing goes on behind the back of a second try."""
-    for outcome in await asyncio.gather(*work, return_exceptions=True):
-        if isinstance(outcome, BaseException):
-            raise outcome
-
-
-def _text(error: BaseException) -> str:
-    return str(error) or type(error).__name__

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -17,8 +18,9 @@ from oddtide.domain.slots import SlotState
 from oddtide.streams.codecs.container import Column, Content, read_container, write_container
 from oddtide.streams.pipeline.processor import PartitionProcessor
 from oddtide.streams.pipeline.running_hash import hash_text
+from oddtide.streams.scratch import Scratch
 
-__all__ = ["FORMAT", "Snapshot", "decode_snapshot", "encode_snapshot", "restore", "take"]
+__all__ = ["FORMAT", "Part", "Snapshot", "decode_snapshot", "encode_snapshot", "restore", "take"]
 
 #: The format written. Each older one has an entry in ``_UPCASTS``.
 FORMAT = 1
@@ -31,9 +33,19 @@ _Upcast = Callable[[Content], Content]
 _UPCASTS: dict[int, _Upcast] = {}
 
 
+class Part(msgspec.Struct, frozen=True, kw_only=True):
+    """A file of those who sleep, which several snapshots may share: its name, and where it lies in the store."""
+
+    name: str
+    reference: str
+    digest: str
+    size: int
+
+
 class About(msgspec.Struct, frozen=True, kw_only=True):
     """What a snapshot says of itself. ``position`` is the next offset to fold, ``hash`` the running hash there;
-    ``pipeline`` and ``detectors`` are the versions that the state is of; ``in_force`` the controls."""
+    ``pipeline`` and ``detectors`` are the versions that the state is of; ``in_force`` the controls. ``parts`` are the
+    files of those who sleep, none where nobody does."""
 
     stream: str
     topic: str
@@ -44,20 +56,28 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
     build: str
     detectors: tuple[str, ...]
     in_force: ControlsInForce = ControlsInForce()
+    parts: tuple[Part, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """The state of a partition. ``stages`` has the state of ``series``, in their order, by stage. Shares no memory with
-    the processor that it was taken of."""
+    the processor that it was taken of. Before it is stored, ``files`` in ``folder`` are those of who sleeps."""
 
     about: About
     series: SeriesColumn
     stages: Mapping[str, SlotState]
+    folder: Path | None = None
+    files: tuple[Path, ...] = ()
+
+    def with_parts(self, parts: Iterable[Part]) -> Snapshot:
+        """The same, its files stored as ``parts``."""
+        return replace(self, about=msgspec.structs.replace(self.about, parts=tuple(parts)))
 
 
-def take(processor: PartitionProcessor, *, build: str) -> Snapshot:
-    """The state as it is now, as copies; a memory copy's time. Call it between two folds."""
+def take(processor: PartitionProcessor, *, build: str, scratch: Scratch | None = None) -> Snapshot:
+    """The state as it is now, as copies; a memory copy's time, and some links of files where series sleep, which are
+    then in a folder of ``scratch``. Call it between two folds. Raises ``StorageUnavailableError``."""
     plan = processor.plan
     series, stages = processor.save()
     about = About(
@@ -65,14 +85,24 @@ def take(processor: PartitionProcessor, *, build: str) -> Snapshot:
         hash=hash_text(processor.hash), pipeline=plan.version, build=build, detectors=processor.versions,
         in_force=processor.in_force,
     )  # fmt: skip
-    return Snapshot(about, series, stages)
+    if scratch is None or processor.sleepers is None or not processor.sleepers.asleep:
+        return Snapshot(about, series, stages)
+    folder = scratch.make()
+    try:
+        files = processor.sleepers.checkpoint(folder / "asleep")
+    except BaseException:
+        scratch.drop(folder)
+        raise
+    return Snapshot(about, series, stages, folder, tuple(files))
 
 
-def restore(snapshot: Snapshot, processor: PartitionProcessor) -> None:
+def restore(snapshot: Snapshot, processor: PartitionProcessor, asleep: Path | None = None) -> None:
     """Take up the state in an empty processor of the same stream and partition, in which ``about.in_force`` is in force
-    already. The bytes in it may be unpickled: its signature must have been checked.
+    already; ``asleep`` is the folder with the files of its parts. The bytes in it may be unpickled: its signature must
+    have been checked.
 
-    Raises ``StateMismatchError`` for a state of something else."""
+    Raises ``StateMismatchError`` for a state of something else, ``StorageUnavailableError`` where those who sleep
+    cannot be put anywhere."""
     about, plan = snapshot.about, processor.plan
     have = (plan.name, plan.topic, processor.partition, plan.version, processor.versions)
     want = (about.stream, about.topic, about.partition, about.pipeline, about.detectors)
@@ -80,6 +110,13 @@ def restore(snapshot: Snapshot, processor: PartitionProcessor) -> None:
         if mine != its:
             raise StateMismatchError(f"The snapshot is of {what} {its}, not {mine}.", remedy=_FALL_BACK)
     processor.load(snapshot.series, snapshot.stages)
+    if about.parts:
+        if processor.sleepers is None or asleep is None:
+            raise StateMismatchError(
+                "Series sleep in the snapshot, and this worker keeps every series in memory.",
+                remedy="Set worker.memory_mib as it was, or let the log be folded from its start.",
+            )
+        processor.sleepers.restore(asleep)
     processor.start_at(about.position, int(about.hash, 16))
 
 
