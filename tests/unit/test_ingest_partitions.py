@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar, cast
 
@@ -99,6 +100,7 @@ def partitions_of(app: App) -> ingest._Partitions:
     context = SimpleNamespace(
         broker=BrokerAccess("nowhere:1"), catalogue=TopicCatalogue((("s", "t", 3),)), application="a",
         progress=ProgressBoard(), session_timeout_s=0.1, build="b", source="/a", worker="w", clock=lambda: 0,
+        folder=Path("nowhere"),
     )  # fmt: skip
     parts = SimpleNamespace(
         plans=[PLAN], toolkit=None, artifacts=None, settings={}, snapshots=None, snapshot_policy=SnapshotPolicy()
