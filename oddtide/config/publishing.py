@@ -123,10 +123,10 @@ def _proposal(
     before = pipelines.plan(plan.name, newest.version) if newest else None
     changes = differences(plan_content(before) if before else None, plan_content(plan))
     replaces = newest.version if newest else ""
-    if newest is not None and not changes:
-        return Proposal(plan.name, newest.version, replaces, (), (), None)
     if newest is not None:
         _refuse_moving(plan, section.partitions, newest)
+        if not changes:
+            return Proposal(plan.name, newest.version, replaces, (), (), None)
     toolkit = composition.toolkit()
     for spec in plan.detectors:
         toolkit.detector(spec, plan.contract.names)

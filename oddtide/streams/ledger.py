@@ -48,6 +48,12 @@ class PartitionLedger:
     _records: array[int] = field(default_factory=lambda: array("q"))
     _hashes: array[int] = field(default_factory=lambda: array("Q"))
 
+    @property
+    def pipelines(self) -> set[str]:
+        """Versions of the stream's pipeline that were in force in what was read; may hold an empty one."""
+        newest = self.last.pipeline_version if self.last is not None else ""
+        return {newest, *(control.pipeline for control in self.controls)}
+
     def take(self, batch: BatchCompleted) -> None:
         """Take the next ledger record."""
         if self.last is None:

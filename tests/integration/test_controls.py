@@ -19,6 +19,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from oddtide.config.cli import cli
+from oddtide.config.cli.pipelines import publish_all
 from oddtide.config.composition import Composition
 from oddtide.config.publishing import published
 from oddtide.config.settings import load
@@ -224,6 +225,71 @@ def _kinds(installation: Installation) -> list[str]:
     installation.push(10)
     ledger = installation.until(installation.sent)
     return [control.kind for batch in ledger for control in batch.controls]
+
+
+def test_settings_are_published_shown_and_written_back(installation: Installation) -> None:
+    """Without a worker: the first version, a change, the way back, and what is refused."""
+    assert rows("pipelines", "list") == []
+    assert run("pipelines", "show").exit_code == 3
+    (first,) = rows("pipelines", "publish", "--yes", "--note", "the first")
+    assert (first["replaces"], first["keeps"]) == (None, [])
+    installation.write(
+        """
+features = ["value", { name = "load", maximum = 4.5, required = false }]
+detectors = ["ewma", { kind = "half_space_trees", label = "trees", parameters = { trees = 5 } }]
+threshold = { p_value = 1e-3, score = 9.0 }
+"""
+    )
+    changes = {row["key"]: (row["published"], row["settings"]) for row in rows("pipelines", "diff")}
+    assert changes["contract.features.load.maximum"] == ("-", "4.5")
+    assert changes["threshold.p_value"] == ("1e-06", "0.001")
+    assert changes["detectors.ewma.parameters.warm_up"] == ("5", "-")
+    assert changes["order.detectors"] == ("['ewma']", "['ewma', 'trees']")
+    (second,) = rows("pipelines", "publish", "--yes")
+    assert (second["replaces"], second["keeps"]) == (first["version"], ["validator"])
+    toml = run("pipelines", "show", "--toml").stdout
+    (installation.folder / "oddtide.toml").write_text(toml)
+    assert rows("pipelines", "diff", "--check") == []
+    shown = rows("pipelines", "show", first["version"][:5])[0]
+    assert (shown["note"], shown["settings"]["partitions"]) == ("the first", 1)
+    assert shown["plan"]["detectors"][0]["parameters"] == {"warm_up": 5}
+
+    installation.write(DETECTOR.format(warm_up=5))
+    publish_all(installation.composition)
+    listed = [(row["version"], row["in_force"]) for row in rows("pipelines", "list", "--stream", "readings")]
+    assert listed == [(second["version"], False), (first["version"], True)]
+    installation.write("topic = 'other'")
+    moved = run("pipelines", "publish", "--yes")
+    assert (moved.exit_code, "has topic" in moved.stderr) == (4, True)
+    installation.write(DETECTOR.format(warm_up=5))
+    path = installation.folder / "oddtide.toml"
+    path.write_text(path.read_text().replace("partitions = 1", "partitions = 2"))
+    moved = run("pipelines", "publish", "--yes")
+    assert (moved.exit_code, "migrate" in moved.stderr) == (4, True)
+    installation.write("detectors = ['newfangled']\nprofile = 'deep'")
+    assert run("pipelines", "publish", "--yes").exit_code == 4
+    assert run("pipelines", "diff", "--stream", "nobody").exit_code == 3
+    assert run("pipelines", "show", "ffffff", "--stream", "readings").exit_code == 3
+
+
+def test_planned_work_is_declared_listed_and_cancelled(installation: Installation) -> None:
+    del installation
+    (work,) = rows("planned-work", "add", "--to", "2200-01-01", "--reason", "for ever")
+    (past,) = rows("planned-work", "add", "--from", "2020-01-01", "--to", "2020-01-02", "--reason", "over")
+    assert [row["work"] for row in rows("planned-work", "list")] == [work["work"]]
+    assert (work["series"], work["to"]) == (["*"], "2200-01-01T00:00:00Z")
+    assert {row["reason"] for row in rows("planned-work", "list", "--all")} == {"for ever", "over"}
+    rows("planned-work", "cancel", work["work"][:8])
+    assert [row["work"] for row in rows("planned-work", "list", "--all")] == [past["work"]]
+    wrong = {
+        ("cancel", "zz"): 3,
+        ("add", "--to", "yesterday", "--reason", "r"): 2,
+        ("add", "--from", "2020-01-02", "--to", "2020-01-01", "--reason", "r"): 2,
+        ("add", "--stream", "nobody", "--to", "2200-01-01", "--reason", "r"): 3,
+        ("add", *("--series", "a") * 101, "--to", "2200-01-01", "--reason", "r"): 2,
+    }
+    for arguments, code in wrong.items():
+        assert run("planned-work", *arguments).exit_code == code
 
 
 def test_a_worker_that_cannot_run_what_is_published_stops_and_says_why(installation: Installation) -> None:

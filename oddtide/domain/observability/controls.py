@@ -85,7 +85,8 @@ class ControlsInForce(msgspec.Struct, frozen=True, kw_only=True):
     feedback: tuple[str, ...] = ()
 
     def after(self, control: ControlApplied) -> ControlsInForce:
-        """What is in force once ``control`` is."""
+        """What is in force once ``control`` is. The same control again changes nothing: what began from a snapshot may
+        find in the ledger what was in force in it already."""
         change: dict[str, Any] = {}
         if control.kind == "pipeline":
             change = {
@@ -97,7 +98,8 @@ class ControlsInForce(msgspec.Struct, frozen=True, kw_only=True):
         elif control.kind == "model":
             change = {"models": {**self.models, control.detector: control}}
         elif control.kind == "feedback":
-            change = {"feedback": (*self.feedback, control.feedback)}
+            others = tuple(id for id in self.feedback if id != control.feedback)
+            change = {"feedback": (*others, control.feedback)}
         elif control.work is not None:
             change = {"planned_work": (*self._work_but(control.work.id), control.work)}
         else:

@@ -183,7 +183,7 @@ class _Partitions:
         refused = {partition: self._takeover.refusals(plan.topic, partition) for partition in partitions}
         topic = self._context.catalogue.ledger_of(plan.topic)
         ledgers = await read_ledgers(self._context.broker, topic, partitions, refused)
-        await self._board.know(plan.name, (c for ledger in ledgers.values() for c in ledger.controls))
+        await self._board.know(plan.name, (version for ledger in ledgers.values() for version in ledger.pipelines))
         return ledgers
 
     async def _begin_all(

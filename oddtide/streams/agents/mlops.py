@@ -34,6 +34,7 @@ from oddtide.streams.agents.projecting import Projector
 from oddtide.streams.agents.roles import Role
 from oddtide.streams.agents.training import train_on_log
 from oddtide.streams.app import WorkerContext, batch_agent, make_app
+from oddtide.streams.controls import PublishedPipelines
 from oddtide.streams.envelope import derive_id
 from oddtide.streams.logged import logged_events
 from oddtide.streams.parts import WorkerParts
@@ -47,6 +48,8 @@ __all__ = ["build"]
 ROLE = "mlops"
 #: The family of detectors that are trained; an algorithm is named without it.
 _FAMILY = "pyod:"
+#: Drifts come by the dozen: for each of them the plan need not be read anew.
+_RECENT_S = 10.0
 
 _log = structlog.get_logger(__name__)
 
@@ -87,6 +90,7 @@ class _ModelDesk:
         self._commands = context.catalogue.name("commands")
         self._desk = Desk(app, context, "models", ROLE, self._begin)
         self._registry = Registry()
+        self._pipelines, self._pipelines_at = PublishedPipelines(), 0
         self._asked: dict[str, str] = {}
         #: What came of the newest training: not to be trained again where only the logging of it failed.
         self._trained: dict[str, list[Event]] = {}
@@ -133,11 +137,23 @@ class _ModelDesk:
         for event in events:
             _log.info("model decision", decision=type(event).__name__, model=command.model, command=id)
 
+    async def _plan(self, stream: str, *, max_age_s: float = 0.0) -> StreamPlan:
+        """The plan that is to be in force, as the log said at most ``max_age_s`` ago: it may have been published since
+        this worker started."""
+        now = self._context.clock()
+        if now - self._pipelines_at >= max_age_s * 1e9:
+            pipelines = PublishedPipelines()
+            async for logged in read_topic(self._context.broker, self._context.catalogue.name("pipelines"), 1):
+                pipelines.fold(logged)
+            self._pipelines, self._pipelines_at = pipelines, now
+        newest = self._pipelines.newest(stream)
+        return self._pipelines.plan(stream, newest.version) if newest else self._plans[stream]
+
     async def _train(self, command: TrainModel, id: str) -> list[Event]:
         objection = self._registry.objection(command, sorted(self._plans))
         if objection:
             return [self._refusal(command, id, objection)]
-        plan = self._plans[command.stream]
+        plan = await self._plan(command.stream)
         try:
             training = await train_on_log(
                 self._context.broker, plan, self._partitions[plan.topic], command, self._parts.trainer,
@@ -155,7 +171,7 @@ class _ModelDesk:
         event = logged.event
         if not isinstance(event, DetectorAdapted) or event.policy != "retrain" or event.stream not in self._plans:
             return
-        spec = _trained_detectors(self._plans[event.stream]).get(event.detector)
+        spec = _trained_detectors(await self._plan(event.stream, max_age_s=_RECENT_S)).get(event.detector)
         if spec is None:
             return
         algorithm = spec.kind.removeprefix(_FAMILY)

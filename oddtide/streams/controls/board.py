@@ -108,10 +108,11 @@ class ControlBoard:
                 await self._follower.catch_up()
             self._begun = True
 
-    async def know(self, stream: str, controls: Iterable[ControlApplied]) -> None:
-        """Wait until the pipelines that ``controls`` name are known: another owner may have heard of one before us."""
-        known = {event.version for event in self.controls.pipelines.versions(stream)}
-        if not {control.pipeline for control in controls if control.pipeline} <= known:
+    async def know(self, stream: str, versions: Iterable[str]) -> None:
+        """Wait until the pipelines ``versions`` (empty ones are none) are known: another owner may have heard of one
+        before we did."""
+        known = {"", *(event.version for event in self.controls.pipelines.versions(stream))}
+        if not known.issuperset(versions):
             await self._follower.catch_up()
 
     def plan(self, stream: str) -> StreamPlan:
