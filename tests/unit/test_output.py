@@ -69,6 +69,9 @@ def test_values_that_json_does_not_know(capsys: pytest.CaptureFixture[str]) -> N
     emit_line({"x": math.nan, "y": math.inf, "place": place, 3: 4})
     assert json.loads(printed(capsys)) == {
         "x": None, "y": None, "3": 4,
-        "place": {"topic": "t", "partition": 0, "position": 1, "end": 2, "lag": 1, "state": "running"},
+        "place": {
+            "topic": "t", "partition": 0, "position": 1, "end": 2, "lag": 1, "state": "running", "restored": 1.0,
+            "eta_s": 0.0,
+        },
     }  # fmt: skip
     assert to_json({"a": 1}, indent=True) == '{\n  "a": 1\n}'

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import rich_click as click
 
-__all__ = ["Row", "console", "emit", "emit_line", "emit_one", "note", "plain", "to_json"]
+__all__ = ["Row", "console", "emit", "emit_line", "emit_one", "grid", "note", "plain", "to_json"]
 
 Row = Mapping[str, Any]
 
@@ -77,22 +77,36 @@ def console(*, stderr: bool = False) -> Any:
 
 
 def _table(rows: Sequence[Row], columns: Sequence[str]) -> None:
-    heads = [name.replace("_", " ") for name in columns]
-    cells = [[_cell(row.get(name)) for name in columns] for row in rows]
-    numeric = [_is_numeric([row.get(name) for row in rows]) for name in columns]
-    if not sys.stdout.isatty():
-        _print_aligned([heads, *cells], numeric)
+    if sys.stdout.isatty():
+        console().print(grid(rows, columns))
         return
+    _print_aligned([_heads(columns), *_cells(rows, columns)], _numeric(rows, columns))
+
+
+def grid(rows: Sequence[Row], columns: Sequence[str]) -> Any:
+    """``rows`` as a table for a terminal."""
     from rich import box
     from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for head, right in zip(heads, numeric, strict=True):
+    for head, right in zip(_heads(columns), _numeric(rows, columns), strict=True):
         table.add_column(head, justify="right" if right else "left", overflow="fold")
-    for line in cells:
+    for line in _cells(rows, columns):
         table.add_row(*map(escape, line))
-    console().print(table)
+    return table
+
+
+def _heads(columns: Sequence[str]) -> list[str]:
+    return [name.replace("_", " ") for name in columns]
+
+
+def _cells(rows: Sequence[Row], columns: Sequence[str]) -> list[list[str]]:
+    return [[_cell(row.get(name)) for name in columns] for row in rows]
+
+
+def _numeric(rows: Sequence[Row], columns: Sequence[str]) -> list[bool]:
+    return [_is_numeric([row.get(name) for row in rows]) for name in columns]
 
 
 def _is_numeric(values: Sequence[Any]) -> bool:

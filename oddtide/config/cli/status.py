@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import Any
 
@@ -10,6 +11,7 @@ import rich_click as click
 from oddtide.config.cli.context import Cli, pass_cli
 from oddtide.config.cli.help import command
 from oddtide.config.cli.output import emit, emit_line, note, to_json
+from oddtide.config.cli.status_view import PARTITIONS, WORKERS, headlines, partition_rows, screen, worker_rows
 
 __all__ = ["status"]
 
@@ -21,23 +23,37 @@ __all__ = ["status"]
         ("oddtide status", "once"),
         ("oddtide status --watch", "again every two seconds, until Ctrl-C"),
         ("oddtide status --output json | jq .lag", "for a program"),
+        ("oddtide status --watch --output jsonl", "an object each time, with rates"),
     ],
 )
-@click.option("--watch", is_flag=True, help="Show it again and again.")
+@click.option("--watch", is_flag=True, help="Show it again and again, with rates; also while Kafka is away.")
 @click.option("--every", "every_s", type=click.FloatRange(min=0.2), default=2.0, show_default=True, help="Seconds.")
 @pass_cli
 def status(cli: Cli, watch: bool, every_s: float) -> None:
     """Show the cluster, topics, workers, who owns which partitions, lag and counts."""
-    from oddtide.config.overview import overview
+    from oddtide.config.overview import Watch, overview
 
+    if not watch:
+        _show(overview(cli.composition()), cli.output)
+        return
+    look = Watch(cli.composition()).look
+    if cli.output == "table" and sys.stdout.isatty():
+        _live(look, every_s)
     while True:
-        found = overview(cli.composition())
-        if watch and cli.output == "table":
-            click.clear()
-        _show(found, cli.output)
-        if not watch:
-            return
+        _show(look(), cli.output)
         time.sleep(every_s)
+
+
+def _live(look: Any, every_s: float) -> None:
+    """The terminal's second screen, redrawn in place; what was there before comes back at the end."""
+    from rich.live import Live
+
+    from oddtide.config.cli.output import console
+
+    with Live(screen(look()), console=console(), screen=True, auto_refresh=False) as live:
+        while True:
+            time.sleep(every_s)
+            live.update(screen(look()), refresh=True)
 
 
 def _show(found: dict[str, Any], output: str) -> None:
@@ -50,22 +66,12 @@ def _show(found: dict[str, Any], output: str) -> None:
 
 
 def _tables(found: dict[str, Any]) -> None:
-    cluster, counts = found["cluster"], found["counts"]
-    click.echo(f"Kafka    {cluster['bootstrap']}  {cluster['brokers']} broker(s)  {cluster['kind']}")
-    topics = found["topics"]
-    click.echo(f"Topics   {topics['declared']} declared, {topics['missing']} missing, {topics['different']} different")
-    click.echo(f"Lag      {found['lag']} records to go")
-    click.echo("Readings " + ", ".join(f"{value} {name}" for name, value in counts.items()))
-    click.echo(f"Alerts   {'unknown' if found['alerts'] is None else found['alerts']} open")
+    for name, text in headlines(found):
+        click.echo(f"{name:<9}{text}")
     click.echo("")
-    emit(
-        found["workers"],
-        output="table",
-        columns=["worker", "state", "roles", "heartbeat_age_s", "readings_per_s", "memory_mib", "series", "asleep"],
-        empty="no worker has been seen; start one with `oddtide worker`",
-    )
+    empty = "no worker has been seen; start one with `oddtide worker`"
+    emit(worker_rows(found), output="table", columns=WORKERS, empty=empty)
     click.echo("")
-    columns = ["topic", "partition", "owner", "position", "end", "lag"]
-    emit(found["partitions"], output="table", columns=columns, empty="no partitions")
+    emit(partition_rows(found), output="table", columns=PARTITIONS, empty="no partitions")
     for problem in found["problems"]:
         note(problem)
