@@ -29,13 +29,14 @@ MAX_HEADER_BYTES = 65_536
 
 
 class ResultRecord(NamedTuple):
-    """A Kafka record to be: where it goes and what it holds."""
+    """A Kafka record to be: where it goes and what it holds; ``timestamp`` (ms) None: when it is written."""
 
     topic: str
     partition: int
     key: bytes | None
     value: bytes | None
     headers: Headers
+    timestamp: int | None = None
 
 
 def result_records(

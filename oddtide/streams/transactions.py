@@ -118,7 +118,7 @@ class PartitionWriter:
 
 
 def _added(batch: BatchBuilder, record: ResultRecord) -> bool:
-    added = batch.append(timestamp=None, key=record.key, value=record.value, headers=record.headers)
+    added = batch.append(timestamp=record.timestamp, key=record.key, value=record.value, headers=record.headers)
     return added is not None
 
 

@@ -110,6 +110,50 @@ def describe(cli: Cli, topic: str) -> None:
     )
 
 
+@command(
+    "migrate",
+    parent=topics,
+    output=True,
+    examples=[
+        ("oddtide topics migrate --to pumps-16 --partitions 16", "copy the readings into a new topic, and check"),
+        ("oddtide topics migrate --to pumps-16 --partitions 16 --from 2026-01-01", "only what is newer"),
+    ],
+)
+@click.option("--stream", help="The stream; needed where there are several.")
+@click.option("--to", "target", required=True, metavar="TOPIC", help="The new topic; made where it is missing.")
+@click.option("--partitions", type=click.IntRange(1, 10_000), required=True, help="How many partitions it gets.")
+@click.option("--from", "start", metavar="TIME", help="Leave out what is older.  [default: everything]")
+@pass_cli
+def migrate(cli: Cli, stream: str | None, target: str, partitions: int, start: str | None) -> None:
+    """Copy a stream's readings into a new topic with another number of partitions.
+
+    Partitions are never enlarged in place: that would scatter series. Each record keeps its key, value, headers and
+    timestamp; the key decides the partition as in Kafka's own clients, and the order within a series stays. Killed, it
+    goes on where it was: call it again, also to copy what producers have sent since. docs/operations.md has the whole
+    procedure.
+    """
+    from oddtide.config.migrating import migrate_stream
+    from oddtide.domain.errors import CheckFailedError
+
+    done = migrate_stream(cli.composition(), stream, target, partitions, start)
+    emit(
+        [
+            {"topic": target, "partition": each.partition, "copied": each.copied, "found": each.found,
+             "same": each.same if each.complete else None}
+            for each in done.checked
+        ],
+        output=cli.output,
+    )  # fmt: skip
+    wrong = [each.partition for each in done.checked if each.complete and not each.same]
+    if wrong:
+        raise CheckFailedError(
+            f"{target} does not hold what was copied, in partitions {wrong}.",
+            remedy="Has somebody else written into it? Do not switch over; begin again with a new topic.",
+        )
+    note(f"{done.copied} records copied from {done.source}; all of it is in {target}")
+    note(f'to switch over, set for the stream {done.stream}: topic = "{target}", partitions = {partitions}')
+
+
 def _told(actual: dict[str, str], declared: dict[str, str]) -> dict[str, str]:
     """The settings that the declaration speaks of."""
     return {name: actual.get(name, "") for name in declared}
