@@ -227,3 +227,25 @@ async def test_the_control_topics_are_followed_through_trouble_and_their_end_is_
     with pytest.raises(SchemaVersionError):
         await follower.catch_up()
     await follower.stop()
+
+
+async def test_a_batch_too_big_for_the_memory_budget_is_fed_in_pieces() -> None:
+    fed: list[tuple[int, bool]] = []
+
+    class Owner:
+        dead = False
+        processor = SimpleNamespace(most_at_once=3)
+
+        async def feed(self, records: list[int], acknowledge: Any) -> None:
+            fed.append((len(records), acknowledge is done))
+            acknowledge()
+            self.dead = len(fed) == 6
+
+    def done() -> None: ...
+
+    made = SimpleNamespace(_held={TP("t", 0): SimpleNamespace(owner=Owner())})
+    for count in (7, 3, 2, 9):
+        await ingest._Partitions.handle(cast(Any, made), TP("t", 0), cast(Any, list(range(count))), done)
+    assert fed == [(3, False), (3, False), (1, True), (3, True), (2, True), (3, False), (3, False), (3, True)]
+    await ingest._Partitions.handle(cast(Any, made), TP("t", 9), cast(Any, [1]), done)
+    assert len(fed) == 8

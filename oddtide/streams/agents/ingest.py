@@ -105,8 +105,12 @@ class _Partitions:
     async def handle(self, tp: TP, records: Sequence[RecordLike], acknowledge: Callable[[], None]) -> None:
         """Hand a batch to its owner. One for a partition that we do not hold is left alone: taking it seeks back."""
         held = self._held.get(tp)
-        if held is not None and not held.owner.dead:
-            await held.owner.feed(records, acknowledge)
+        if held is None or held.owner.dead:
+            return
+        most = held.owner.processor.most_at_once
+        for start in range(0, len(records), most):
+            last = start + most >= len(records)
+            await held.owner.feed(records[start : start + most], acknowledge if last else _not_yet)
 
     async def on_rebalance_complete(self, *_: Any, **__: Any) -> None:
         """The group has settled: hold exactly what it gave us."""
@@ -312,3 +316,7 @@ def build(context: WorkerContext, parts: WorkerParts) -> BatchApp:
     app.timer(_TICK_S)(partitions.tick)
     batch_agent(app, [plan.topic for plan in parts.plans], partitions.handle, ROLE)
     return app
+
+
+def _not_yet() -> None:
+    """A batch fed in pieces is acknowledged with its last."""

@@ -6,6 +6,7 @@ Faust, no clock: ``oddtide detect`` runs it over files, the ingest agent over ba
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -73,6 +74,11 @@ class PartitionProcessor:
         if self.sleepers is not None:
             return self.sleepers.use(self)
         return MemoryUse(awake=len(self._series), bytes_per_series=self.bytes_per_slot + NAME_BYTES)
+
+    @property
+    def most_at_once(self) -> int:
+        """How many records to fold at once, so that even if each is of another series memory stays near its budget."""
+        return self.sleepers.most_at_once(self) if self.sleepers is not None else sys.maxsize
 
     def close(self) -> None:
         """The state is not gone on with: give back what it holds outside memory."""

@@ -126,6 +126,11 @@ class Sleepers:
         """How many series may be awake between batches; at least 1."""
         return max(self._sleeping.budget.share // (holder.bytes_per_slot + NAME_BYTES), 1)
 
+    def most_at_once(self, holder: StateHolder) -> int:
+        """How many series a batch may have so that memory exceeds the share by a quarter at most (never fewer than
+        64: batches have a price)."""
+        return max(self.limit(holder) // 4, 64)
+
     @property
     def asleep(self) -> int:
         """How many series sleep."""
