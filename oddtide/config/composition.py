@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from oddtide.config.settings import Settings
-from oddtide.domain.errors import BrokerUnreachableError, OddtideError, StorageUnavailableError
+from oddtide.domain.errors import BrokerUnreachableError, ConfigurationError, OddtideError, StorageUnavailableError
 
 if TYPE_CHECKING:
     from oddtide.adapters.blobs.signed import SignedBlobs
@@ -336,11 +336,16 @@ class Composition:
         )
 
     def sleeping(self) -> Sleeping | None:
-        """Where series sleep that memory has no room for; None where it has room for all."""
+        """Where series sleep that memory has no room for. Without a limit too, since a snapshot may hold some; None
+        where RocksDB is not installed then."""
         from oddtide.adapters.rocksdb import RocksSleepStores
         from oddtide.streams.pipeline.sleeping import MemoryBudget, Sleeping
 
         mib = self.settings.worker.memory_mib
-        if not mib:
+        try:
+            stores = RocksSleepStores(self.folder / "sleeping")
+        except ConfigurationError:
+            if mib:
+                raise
             return None
-        return Sleeping(RocksSleepStores(self.folder / "sleeping"), MemoryBudget(int(mib * 2**20)))
+        return Sleeping(stores, MemoryBudget(int(mib * 2**20) if mib else 2**62))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -194,4 +195,13 @@ def test_series_sleep_in_the_data_folder_unless_memory_has_no_limit(tmp_path: Pa
     assert sleeping is not None
     assert sleeping.budget.total == 1.5 * 2**20
     assert not (tmp_path / "sleeping").exists()
+    unlimited = composition(tmp_path, worker={"memory_mib": 0}).sleeping()
+    assert unlimited is not None
+    assert unlimited.budget.total > 2**60
+
+
+def test_the_memory_budget_needs_rocksdb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "rocksdict", None)
     assert composition(tmp_path, worker={"memory_mib": 0}).sleeping() is None
+    with pytest.raises(ConfigurationError, match="memory_mib = 0"):
+        composition(tmp_path).sleeping()
