@@ -26,6 +26,9 @@ from oddtide.streams.codecs.record_block import RecordBlock
 
 __all__ = ["BlockRecords", "fetch_blocks"]
 
+#: Bytes that were fetched and are not asked for yet, of all partitions together: beyond it nothing more is fetched.
+MOST_WAITING = 64 << 20
+
 #: Kafka's own word for a record without a timestamp (message format v0).
 _NO_TIMESTAMP = -1
 
@@ -40,6 +43,7 @@ class BlockRecords(PartitionRecords):
         )  # fmt: skip
         self._raw = raw
         self._limit = limit
+        self.nbytes = len(raw)
 
     def _unpack_records(self) -> Iterator[RecordBlock]:
         piece = FetchedPiece(self._raw)
@@ -115,6 +119,15 @@ class _BlockFetcher(Fetcher):
 
     _client: _Overhearing
     limit: int
+
+    def _get_actions_per_node(self, assignment: Any) -> Any:
+        """Ask for nothing more while enough waits to be folded: aiokafka's own bound is so much *per partition*."""
+        requests, *others = super()._get_actions_per_node(assignment)
+        return (requests if self._waiting() < MOST_WAITING else [], *others)
+
+    def _waiting(self) -> int:
+        results = [result for result in self._records.values() if type(result) is FetchResult]
+        return sum(getattr(result._partition_records, "nbytes", 0) for result in results)
 
     async def _proc_fetch_request(self, assignment: Any, node_id: Any, request: Any) -> bool:
         try:
