@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -100,9 +100,11 @@ class Platform:
             await producer.send_and_wait(self.catalogue.name("pipelines"), value, key=key.encode(), headers=headers)
 
     @asynccontextmanager
-    async def working(self, plan: StreamPlan | None = None, **changes: Any) -> AsyncIterator[Any]:
-        parts = WorkerParts((plan or self.plan,), TOOLKIT, NoArtifacts(), no_training)
-        app = build(replace(self.context, **changes), parts)
+    async def working(
+        self, plan: StreamPlan | None = None, *, parts: Mapping[str, Any] | None = None, **changes: Any
+    ) -> AsyncIterator[Any]:
+        made = WorkerParts((plan or self.plan,), TOOLKIT, NoArtifacts(), no_training, **(parts or {}))
+        app = build(replace(self.context, **changes), made)
         await app.start()
         try:
             yield app
