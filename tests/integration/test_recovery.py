@@ -1,4 +1,4 @@
-"""Snapshots on a real Kafka: begun from after a stop and after kill -9, fallen back from, done without; lost history."""
+"""Snapshots on a real Kafka: begun from after a stop and after kill -9, fallen back from, done without; lost logs."""
 
 from __future__ import annotations
 
