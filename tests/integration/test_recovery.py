@@ -45,7 +45,7 @@ class Recovering(Platform):
             async with self.working(parts={"snapshots": store, "snapshot_policy": POLICY}):
                 await self.until(len(self.pushed))
         (began,) = [line for line in lines if line["event"] == "holds partition"]
-        return began, await self.ledger()
+        return dict(began), await self.ledger()
 
     @property
     def stored(self) -> list[Path]:
