@@ -23,7 +23,7 @@ import numpy as np
 from oddtide.domain.detection.settings import check_range
 from oddtide.domain.readings import FloatArray, IntArray
 from oddtide.domain.slots import SlotColumns, SlotState
-from oddtide.domain.statistics.kernels import bare_kernel
+from oddtide.domain.statistics.kernels import bare_kernel, inlined
 
 __all__ = ["Calibration", "tail_p_value", "tail_p_values"]
 
@@ -31,7 +31,7 @@ _REACH = 4.0
 _SMALLEST_P = 1e-300
 
 
-@bare_kernel
+@inlined
 def tail_p_value(ordered: FloatArray, n: int, score: float) -> float:
     """The p-value of ``score`` against the ``n`` ascending past scores at the head of ``ordered`` (n >= 2)."""
     low, high = 0, n
@@ -54,7 +54,7 @@ def tail_p_value(ordered: FloatArray, n: int, score: float) -> float:
     return p_value
 
 
-@bare_kernel
+@inlined
 def _replace(ordered: FloatArray, n: int, oldest: float, newest: float) -> None:
     """Put ``newest`` in its place among the ``n`` ascending numbers, in the room of ``oldest`` (at ``n`` where that is
     NaN: there is room)."""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oddtide.domain.readings import FloatArray, IntArray
-from oddtide.domain.statistics.kernels import bare_kernel
+from oddtide.domain.statistics.kernels import bare_kernel, inlined
 
 __all__ = ["plant", "run_forest"]
 
@@ -46,7 +46,7 @@ def plant(trees: int, height: int, features: int, seed: int) -> tuple[IntArray, 
     return on, at
 
 
-@bare_kernel
+@inlined
 def _place(x: FloatArray, limits: FloatArray, out: FloatArray) -> bool:
     """``x`` within its series' range, ``limits`` (2, d): low, width, into ``out``; false where no feature is known."""
     any_known = False
@@ -57,7 +57,7 @@ def _place(x: FloatArray, limits: FloatArray, out: FloatArray) -> bool:
     return any_known
 
 
-@bare_kernel
+@inlined
 def _child(node: int, position: float, split: float, mass: NDArray[np.int16]) -> int:
     """Where to go from ``node``; a missing feature follows the crowd, as in river."""
     left = 2 * node + 1
@@ -66,7 +66,7 @@ def _child(node: int, position: float, split: float, mass: NDArray[np.int16]) ->
     return left if position < split else left + 1
 
 
-@bare_kernel
+@inlined
 def _count(on: IntArray, at: FloatArray, height: int, position: FloatArray, latest: NDArray[np.int16]) -> None:
     """Count one reading in the nodes it falls through. ``latest`` is (trees, nodes)."""
     for tree in range(len(on)):
@@ -78,7 +78,7 @@ def _count(on: IntArray, at: FloatArray, height: int, position: FloatArray, late
         mass[node] += 1
 
 
-@bare_kernel
+@inlined
 def _weigh(
     on: IntArray,
     at: FloatArray,
@@ -110,7 +110,7 @@ def _weigh(
     return total / (len(on) * window * (2.0 ** (height + 1) - 1.0))
 
 
-@bare_kernel
+@inlined
 def _learn_limits(first: FloatArray, margin: float, limits: FloatArray) -> None:
     """Low end and width of each feature over the ``first`` window; NaN for a feature that was never there."""
     for j in range(first.shape[1]):
@@ -127,7 +127,7 @@ def _learn_limits(first: FloatArray, margin: float, limits: FloatArray) -> None:
             limits[1, j] = (1.0 + 2.0 * margin) * width
 
 
-@bare_kernel
+@inlined
 def _turn(masses: NDArray[np.int16]) -> None:
     """The latest window becomes the reference."""
     for tree in range(masses.shape[1]):
@@ -136,7 +136,7 @@ def _turn(masses: NDArray[np.int16]) -> None:
             masses[1, tree, node] = 0
 
 
-@bare_kernel
+@inlined
 def _learn_row(
     trees: tuple[IntArray, FloatArray, int, int, float],
     x: FloatArray,

@@ -80,7 +80,8 @@ class Validator:
         breaches: list[_Breach] = []
         barred = self._ranges(readings, breaches)
         contract = self._contract
-        codes = self._kernels.order_pass(
+        codes = np.empty(len(readings), dtype=np.int8)
+        disorder = self._kernels.order_pass(
             np.ascontiguousarray(slots, dtype=np.int64),
             np.ascontiguousarray(readings.times, dtype=np.int64),
             sane,
@@ -88,8 +89,9 @@ class Validator:
             contract.order == "accept",
             contract.duplicates == "accept",
             self._columns["newest"],
+            codes,
         )
-        if sane.all() and not breaches and not codes.any():
+        if not disorder and not breaches and sane.all():
             return Checked(keep=np.ones(len(readings), dtype=np.bool_))
         return self._outcomes(readings, breaches, self._early(readings, old, new, codes))
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oddtide.domain.readings import FloatArray, IntArray
-from oddtide.domain.statistics.kernels import bare_kernel
+from oddtide.domain.statistics.kernels import bare_kernel, inlined
 
 __all__ = ["to_doubles"]
 
@@ -49,7 +49,7 @@ _LOW = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
 
 
-@bare_kernel
+@inlined
 def _product(a: np.uint64, b: np.uint64) -> tuple[np.uint64, np.uint64]:
     """High and low half of the 128-bit product."""
     low = (a & _LOW) * (b & _LOW)
@@ -59,7 +59,7 @@ def _product(a: np.uint64, b: np.uint64) -> tuple[np.uint64, np.uint64]:
     return high, middle << _HALF | low & _LOW
 
 
-@bare_kernel
+@inlined
 def _leading_zeros(number: np.uint64) -> int:
     zeros = 0
     width = 32
@@ -71,7 +71,7 @@ def _leading_zeros(number: np.uint64) -> int:
     return zeros
 
 
-@bare_kernel
+@inlined
 def _scaled(digits: np.uint64, exponent: int) -> tuple[np.uint64, np.uint64]:
     """The normalised digits times the power of five: 128 bits of it, as precise as rounding needs."""
     high, low = _product(digits, _POWERS[exponent - _LOWEST, 0])
@@ -83,7 +83,7 @@ def _scaled(digits: np.uint64, exponent: int) -> tuple[np.uint64, np.uint64]:
     return high, low
 
 
-@bare_kernel
+@inlined
 def _bits(mantissa: int, exponent: int) -> np.uint64:
     """The bits of the double nearest to a positive number; 0 where this cannot tell."""
     unsure = np.uint64(0)

@@ -36,11 +36,9 @@ class FastPath:
     def decode(self, block: RecordBlock) -> tuple[Block, IntArray]:
         """The readings of the ordinary records, and the positions of the others, ascending."""
         scan, rows = self._scan, len(block)
-        found = np.empty((rows, scan.FIELDS), dtype=np.int64)
-        mantissas = np.empty((rows, self._wide), dtype=np.int64)
-        exponents = np.full((rows, self._wide), scan.MISSING, dtype=np.int64)
-        self._look(block, found, mantissas, exponents)
-        columns = np.ascontiguousarray(found.T)
+        columns = np.empty((scan.FIELDS, rows), dtype=np.int64)
+        mantissas, exponents = np.empty((2, rows, self._wide), dtype=np.int64)
+        self._look(block, columns, mantissas, exponents)
         ok = columns[scan.DONE] != 0
         values, sure = self._doubles(mantissas.reshape(-1), exponents.reshape(-1))
         ok &= sure.reshape(rows, self._wide).all(axis=1)
@@ -52,17 +50,18 @@ class FastPath:
         scan, words = self._scan, self._scan.words_of(block.data)
         at, size, headers = block.value_at, block.value_size, block.headers
         scan.scan(words, at, size, headers, self._names, self._limits, found, mantissas, exponents)
-        last = np.flatnonzero(at + size > len(words))
-        if len(last):
+        ends = at + size
+        if len(block) and ends.max() > len(words):
+            last = np.flatnonzero(ends > len(words))
             base = int(at[last].min())
             words = scan.words_of(_padded(block.data[base:]))
-            again = np.empty((len(last), scan.FIELDS), dtype=np.int64)
+            again = np.empty((scan.FIELDS, len(last)), dtype=np.int64)
             numbers, powers = mantissas[last], exponents[last]
             scan.scan(
                 words, at[last] - base, size[last], headers[last], self._names, self._limits, again, numbers, powers
             )
-            again[:, [scan.SERIES_AT, scan.TIME_AT, scan.LABELS_AT]] += base
-            found[last], mantissas[last], exponents[last] = again, numbers, powers
+            again[[scan.SERIES_AT, scan.TIME_AT, scan.LABELS_AT]] += base
+            found[:, last], mantissas[last], exponents[last] = again, numbers, powers
 
     def _doubles(self, mantissas: IntArray, exponents: IntArray) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         bits, sure = np.empty(len(mantissas), dtype=np.uint64), np.ones(len(mantissas), dtype=np.bool_)

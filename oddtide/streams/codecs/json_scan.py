@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oddtide.domain.readings import ByteArray, IntArray
-from oddtide.domain.statistics.kernels import bare_kernel
+from oddtide.domain.statistics.kernels import bare_kernel, inlined
 
 __all__ = [
     "DONE", "EXPONENT", "FIELDS", "FRACTION", "LABELS_AT", "LABELS_SIZE", "MANTISSA", "MISSING", "SERIES_AT",
@@ -25,7 +25,7 @@ __all__ = [
 
 Words: TypeAlias = NDArray[np.uint64]
 
-#: Columns of ``found``; a time's kind is one of the three below, and its place or its number is set accordingly.
+#: Rows of ``found``; a time's kind is one of the three below, and its place or its number is set accordingly.
 DONE, SERIES_AT, SERIES_SIZE, TIME_KIND, TIME_AT, TIME_SIZE, MANTISSA, EXPONENT, LABELS_AT, LABELS_SIZE = range(10)
 #: How many those are.
 FIELDS = 10
@@ -60,19 +60,19 @@ def words_of(data: ByteArray) -> Words:
     return np.ndarray((max(0, len(data) - 7),), dtype="<u8", buffer=data, strides=(1,))
 
 
-@bare_kernel
+@inlined
 def _byte(words: Words, place: int, end: int) -> int:
     """The byte at ``place``, or 0, which is nothing in JSON, at the end of the record."""
     return int(np.int64(words[place] & _BYTE)) if place < end else 0
 
 
-@bare_kernel
+@inlined
 def _first(marks: np.uint64) -> int:
     """The number of the lowest byte whose top bit is set; 8 where none is."""
     return int(np.int64((((marks ^ (marks - _ONE)) & _ONES) * _ONES) >> _TOP_BYTE)) - 1 if marks != 0 else 8
 
 
-@bare_kernel
+@inlined
 def _skip(words: Words, place: int, end: int) -> int:
     """Past white space."""
     byte = _byte(words, place, end)
@@ -82,14 +82,14 @@ def _skip(words: Words, place: int, end: int) -> int:
     return place
 
 
-@bare_kernel
+@inlined
 def _after(words: Words, place: int, end: int, mark: int) -> int:
     """Past ``mark`` and the white space around it; odd where something else stands there."""
     place = _skip(words, place, end)
     return _skip(words, place + 1, end) if _byte(words, place, end) == mark else _ODD
 
 
-@bare_kernel
+@inlined
 def _character(words: Words, place: int, end: int) -> int:
     """How many bytes the character beyond ASCII at ``place`` has (RFC 3629: shortest form, no surrogates, at most
     U+10FFFF); 0 where it is none."""
@@ -108,7 +108,7 @@ def _character(words: Words, place: int, end: int) -> int:
     return 4 if 0xF0 <= first <= 0xF4 else 0
 
 
-@bare_kernel
+@inlined
 def _string(words: Words, place: int, end: int) -> tuple[int, int]:
     """Of the string whose quote is at ``place``: the place of its closing quote (or odd) and its characters. Looks at
     eight bytes at a time (Warren, "Hacker's Delight", 6-1)."""
@@ -134,7 +134,7 @@ def _string(words: Words, place: int, end: int) -> tuple[int, int]:
     return _ODD, 0
 
 
-@bare_kernel
+@inlined
 def _digits(words: Words, place: int, end: int, number: int) -> tuple[int, int]:
     """Digits read on behind ``number``, up to eight at a time; odd where there are too many."""
     count = 8
@@ -153,7 +153,7 @@ def _digits(words: Words, place: int, end: int, number: int) -> tuple[int, int]:
     return place, number
 
 
-@bare_kernel
+@inlined
 def _power(words: Words, place: int, end: int) -> tuple[int, int]:
     """The exponent behind ``e``: at most four digits, else odd."""
     sign = _byte(words, place, end)
@@ -164,7 +164,7 @@ def _power(words: Words, place: int, end: int) -> tuple[int, int]:
     return last, -exponent if sign == 0x2D else exponent
 
 
-@bare_kernel
+@inlined
 def _number(words: Words, place: int, end: int) -> tuple[int, int, int, bool]:
     """A number: the place behind it (or odd), its mantissa and its power of ten, whether it is whole as JSON writes
     it. A negative zero is odd: no integer can say it."""
@@ -189,7 +189,7 @@ def _number(words: Words, place: int, end: int) -> tuple[int, int, int, bool]:
     return place, -mantissa if negative else mantissa, exponent, whole
 
 
-@bare_kernel
+@inlined
 def _field(words: Words, at: int, size: int) -> int:
     """Which field a key is; 0 for none."""
     if 2 <= size <= 8:
@@ -200,7 +200,7 @@ def _field(words: Words, at: int, size: int) -> int:
     return 0
 
 
-@bare_kernel
+@inlined
 def _key(words: Words, place: int, end: int) -> tuple[int, int, int]:
     """A key and its colon: the place of the value (or odd), where the key is and its size."""
     last, _ = _string(words, place, end)
@@ -209,7 +209,7 @@ def _key(words: Words, place: int, end: int) -> tuple[int, int, int]:
     return _after(words, last + 1, end, 0x3A), place + 1, last - place - 1
 
 
-@bare_kernel
+@inlined
 def _next(words: Words, place: int, end: int) -> tuple[int, bool]:
     """Behind a member: the place of the next key, or the place behind the closing brace and True."""
     place = _skip(words, place, end)
@@ -219,7 +219,7 @@ def _next(words: Words, place: int, end: int) -> tuple[int, bool]:
     return (place + 1, True) if mark == 0x7D else (_ODD, True)
 
 
-@bare_kernel
+@inlined
 def _labels(words: Words, place: int, end: int, limits: Limits) -> tuple[int, int]:
     """An object of strings: the place behind it (or odd) and how many labels it has. One that is there twice counts
     twice here: too many labels are odd, and what is odd is counted properly."""
@@ -239,7 +239,7 @@ def _labels(words: Words, place: int, end: int, limits: Limits) -> tuple[int, in
     return place, count
 
 
-@bare_kernel
+@inlined
 def _which(words: Words, at: int, size: int, names: Names, guess: int) -> int:
     """Which feature a key names, looking from ``guess`` on; odd for none."""
     wide = len(names[1])
@@ -254,7 +254,7 @@ def _which(words: Words, at: int, size: int, names: Names, guess: int) -> int:
     return _ODD
 
 
-@bare_kernel
+@inlined
 def _feature(words: Words, place: int, end: int, column: int, mantissas: IntArray, exponents: IntArray) -> int:
     """One feature's number, or null where it has none yet. Returns the place behind it, or odd."""
     if exponents[column] != MISSING:
@@ -265,7 +265,7 @@ def _feature(words: Words, place: int, end: int, column: int, mantissas: IntArra
     return place
 
 
-@bare_kernel
+@inlined
 def _features(words: Words, place: int, end: int, names: Names, mantissas: IntArray, exponents: IntArray) -> int:
     """An object of numbers; the place behind it, or odd, as where a feature is unknown, there twice, or required and
     not there."""
@@ -286,7 +286,7 @@ def _features(words: Words, place: int, end: int, names: Names, mantissas: IntAr
     return place if there > 0 else _ODD
 
 
-@bare_kernel
+@inlined
 def _time(words: Words, place: int, end: int, found: IntArray) -> int:
     if _byte(words, place, end) != 0x22:
         place, found[MANTISSA], found[EXPONENT], whole = _number(words, place, end)
@@ -297,7 +297,7 @@ def _time(words: Words, place: int, end: int, found: IntArray) -> int:
     return last + 1 if last != _ODD else _ODD
 
 
-@bare_kernel
+@inlined
 def _text(words: Words, place: int, end: int, longest: int, found: IntArray) -> int:
     last, _ = _string(words, place, end)
     found[SERIES_AT], found[SERIES_SIZE] = place + 1, last - place - 1
@@ -307,7 +307,7 @@ def _text(words: Words, place: int, end: int, longest: int, found: IntArray) -> 
     return last + 1 if last != _ODD and 0 < last - place - 1 <= longest else _ODD
 
 
-@bare_kernel
+@inlined
 def _member(
     words: Words, place: int, end: int, field: int, names: Names | None, limits: Limits, found: IntArray,
     mantissas: IntArray, exponents: IntArray,
@@ -330,7 +330,7 @@ def _member(
     return _ODD
 
 
-@bare_kernel
+@inlined
 def _record(
     words: Words, place: int, end: int, names: Names | None, limits: Limits, found: IntArray, mantissas: IntArray,
     exponents: IntArray,
@@ -358,12 +358,13 @@ def scan(
     words: Words, at: IntArray, size: IntArray, headers: IntArray, names: Names | None, limits: Limits,
     found: IntArray, mantissas: IntArray, exponents: IntArray,
 ) -> None:  # fmt: skip
-    """Every record without headers whose bytes all begin a word: where what is into ``found`` (n, FIELDS), its numbers
-    into ``mantissas`` and ``exponents`` (n, d), which come as :data:`MISSING`. ``names`` is None where ``value`` is the
+    """Every record without headers whose bytes all begin a word: where what is into ``found`` (FIELDS, n), its numbers
+    into ``mantissas`` and ``exponents`` (n, d). ``names`` is None where ``value`` is the
     one feature (the code for several is then not even compiled)."""
     for row in range(len(at)):
-        mine = found[row]
+        mine = found[:, row]
         mine[:] = 0
+        exponents[row, :] = MISSING
         end = at[row] + size[row]
         if headers[row] == 0 and size[row] > 0 and end <= len(words):
             mine[DONE] = _record(words, at[row], end, names, limits, mine, mantissas[row], exponents[row])

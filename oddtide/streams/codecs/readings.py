@@ -61,7 +61,9 @@ class ReadingDecoder:
                     places.append(position)
             except DecodeError as error:
                 refusals.append(Refusal(record.offset, WHOLE_RECORD, error.reason, error.detail))
-        return [*blocks, block_of(rows, places, len(self._rules.names))], refusals
+        if rows:
+            blocks.append(block_of(rows, places, len(self._rules.names)))
+        return blocks, refusals
 
     def _batch(self, payload: Payload, position: int) -> tuple[Block, list[RowRefusal]]:
         if payload.arrow is None:

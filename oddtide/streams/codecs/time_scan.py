@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oddtide.domain.readings import ByteArray, FloatArray, IntArray
-from oddtide.domain.statistics.kernels import bare_kernel
+from oddtide.domain.statistics.kernels import bare_kernel, inlined
 
 __all__ = ["read_times"]
 
@@ -22,14 +22,14 @@ _SECOND = 10**9
 _SECONDS, _MILLIS, _MICROS = 10**11, 10**14, 10**17
 
 
-@bare_kernel
+@inlined
 def _two(data: ByteArray, at: int) -> int:
     """Two digits, or a million where they are none."""
     tens, ones = np.int64(data[at]) - 0x30, np.int64(data[at + 1]) - 0x30
     return int(tens * 10 + ones if 0 <= tens <= 9 and 0 <= ones <= 9 else 10**6)
 
 
-@bare_kernel
+@inlined
 def _day(year: int, month: int, day: int) -> int:
     """Days since 1970 of a day of the calendar; far outside for one that is none. Months count from March, so that
     February ends the year (Richards 2013, in "Explanatory Supplement to the Astronomical Almanac", 15.11)."""
@@ -42,7 +42,7 @@ def _day(year: int, month: int, day: int) -> int:
     return since * 365 + since // 4 - since // 100 + since // 400 + days - 719_468
 
 
-@bare_kernel
+@inlined
 def _offset(data: ByteArray, at: int, end: int) -> int:
     """What stands behind the time of day, in seconds to take off; a large number where it is not ordinary."""
     if at == end or (end - at == 1 and data[at] == 0x5A):
@@ -56,7 +56,7 @@ def _offset(data: ByteArray, at: int, end: int) -> int:
     return -seconds if data[at] == 0x2D else seconds
 
 
-@bare_kernel
+@inlined
 def _fraction(data: ByteArray, at: int, end: int) -> tuple[int, int]:
     """Nanoseconds behind the point, if there is one, and the place behind them; odd for none or more than nine."""
     if at == end or data[at] != 0x2E:
@@ -74,7 +74,7 @@ def _fraction(data: ByteArray, at: int, end: int) -> tuple[int, int]:
     return number, place
 
 
-@bare_kernel
+@inlined
 def _punctuated(data: ByteArray, at: int) -> bool:
     return bool(
         data[at + 4] == 0x2D
@@ -85,7 +85,7 @@ def _punctuated(data: ByteArray, at: int) -> bool:
     )
 
 
-@bare_kernel
+@inlined
 def _text(data: ByteArray, at: int, size: int) -> tuple[int, bool]:
     if size < 19 or not _punctuated(data, at):
         return 0, False
@@ -102,7 +102,7 @@ def _text(data: ByteArray, at: int, size: int) -> tuple[int, bool]:
     return (days * 86_400 + hour * 3600 + minute * 60 + second - offset) * _SECOND + fraction, True
 
 
-@bare_kernel
+@inlined
 def _unit(number: float) -> int:
     """Nanoseconds in the unit that a number of this magnitude is in."""
     if -_SECONDS < number < _SECONDS:
@@ -112,7 +112,7 @@ def _unit(number: float) -> int:
     return 10**3 if -_MICROS < number < _MICROS else 1
 
 
-@bare_kernel
+@inlined
 def _whole(number: int) -> tuple[int, bool]:
     unit = _unit(number)
     # 1e11 seconds are more nanoseconds than 63 bits hold: looked at before they are multiplied.
@@ -120,7 +120,7 @@ def _whole(number: int) -> tuple[int, bool]:
     return number * unit if fits else 0, fits
 
 
-@bare_kernel
+@inlined
 def _broken(number: float) -> tuple[int, bool]:
     micros = np.rint(number * (_unit(number) / 1000))
     fits = _EARLIEST / 1000 < micros < _LATEST / 1000

@@ -229,7 +229,7 @@ class PartitionProcessor:
         events += drift_events
         anomalies = verdicts.anomalies.tolist()
         events += [Published("detections", d.series, d.id, d) for d in map(verdicts.detection, anomalies)]
-        self.hash = advance_hash(self.hash, verdicts.canonical())
+        self.hash = advance_hash(self.hash, verdicts.digests())
         refusals = [*decoded.refusals, *_refused(readings, checked)]
         completed = self._completed(decoded, refusals, checked, verdicts)
         self.position = decoded.next

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oddtide.domain.readings import ByteArray, IntArray
-from oddtide.domain.statistics.kernels import bare_kernel
+from oddtide.domain.statistics.kernels import bare_kernel, inlined
 
 __all__ = [
     "ARENA",
@@ -42,10 +42,11 @@ _FINAL = np.uint64(0xD6E8FEB86659FD93)
 _HALF = np.uint64(32)
 _SLOT = np.uint64(0xFFFFFFFF)
 #: Rows looked at ahead, so that the memory they need arrives together and not one after the other.
-_AHEAD = 32
+_AHEAD = 128
+_NEVER = np.int64(-(2**63))
 
 
-@bare_kernel
+@inlined
 def _word(data: ByteArray, at: int) -> np.uint64:
     """Eight bytes as one number; written so that the compiler makes it one load."""
     return np.uint64(
@@ -60,7 +61,7 @@ def _word(data: ByteArray, at: int) -> np.uint64:
     )
 
 
-@bare_kernel
+@inlined
 def _hash(data: ByteArray, at: int, size: int) -> np.uint64:
     """32 bits: each word multiplied in and folded, then mixed until every bit depends on all. No seed: the same in
     every process. Names that differ in a few digits spread evenly; it is no defence against chosen ones."""
@@ -81,7 +82,7 @@ def _hash(data: ByteArray, at: int, size: int) -> np.uint64:
     return np.uint64((value ^ (value >> _HALF)) & _SLOT)
 
 
-@bare_kernel
+@inlined
 def _same(arena: ByteArray, start: int, data: ByteArray, at: int, size: int) -> bool:
     if size < 8:
         place = 0
@@ -96,7 +97,7 @@ def _same(arena: ByteArray, start: int, data: ByteArray, at: int, size: int) -> 
     return bool(_word(arena, start + size - 8) == _word(data, at + size - 8))
 
 
-@bare_kernel
+@inlined
 def _probe(
     table: Words, refs: IntArray, arena: ByteArray, found: np.uint64, data: ByteArray, at: int, size: int
 ) -> int:
@@ -112,15 +113,20 @@ def _probe(
     return int(place)
 
 
-@bare_kernel
-def _touch(table: Words, refs: IntArray, arena: ByteArray, hashes: Words, first: int, last: int) -> int:
-    """Read what the rows ``first .. last-1`` will need, each independently of the others; alters nothing."""
+@inlined
+def _touch(
+    table: Words, refs: IntArray, arena: ByteArray, hashes: Words, first: int, last: int, slots: IntArray
+) -> int:
+    """Read what the rows ``first .. last-1`` will need: for all of them one kind of memory after the other, so that
+    many reads are under way at once. Alters nothing but their ``slots``, which are not settled yet."""
     mask = len(table) - 1
+    for row in range(first, last):
+        slots[row] = np.int64(table[np.int64(hashes[row]) & mask] & _SLOT)
     total = np.int64(0)
     for row in range(first, last):
-        slot = np.int64(table[np.int64(hashes[row]) & mask] & _SLOT)
-        if slot > 0 and refs[slot - 1] >= 0:
-            total += np.int64(arena[refs[slot - 1] >> 24])
+        total += refs[max(slots[row] - 1, 0)]
+    for row in range(first, last):
+        total += np.int64(arena[max(refs[max(slots[row] - 1, 0)], 0) >> 24])
     return int(total)
 
 
@@ -148,7 +154,7 @@ def find_names(
         slots[row] = np.int64(table[place] & _SLOT) - 1
 
 
-@bare_kernel
+@inlined
 def _take_lowest(free: IntArray, count: int) -> int:
     """The smallest of the ``count`` numbers on the heap, removed from it."""
     smallest, last = free[0], free[count - 1]
@@ -165,7 +171,7 @@ def _take_lowest(free: IntArray, count: int) -> int:
     return int(smallest)
 
 
-@bare_kernel
+@inlined
 def _give_back(free: IntArray, count: int, slot: int) -> None:
     """``slot`` onto the heap of ``count`` numbers."""
     place = count
@@ -175,13 +181,13 @@ def _give_back(free: IntArray, count: int, slot: int) -> None:
     free[place] = slot
 
 
-@bare_kernel
+@inlined
 def _has_room(table: Words, refs: IntArray, arena: ByteArray, counts: IntArray, size: int) -> bool:
     roomy = 10 * (counts[HELD] + 1) <= 7 * len(table) and counts[ARENA] + size <= len(arena)
     return bool(roomy and (counts[FREE] > 0 or counts[TOP] < len(refs)))
 
 
-@bare_kernel
+@inlined
 def _keep(
     refs: IntArray, arena: ByteArray, free: IntArray, counts: IntArray, data: ByteArray, at: int, size: int
 ) -> int:
@@ -220,7 +226,7 @@ def place_names(
     seen = 0
     for row in range(start, len(at)):
         if (row - start) % _AHEAD == 0:
-            seen += _touch(table, refs, arena, hashes, row, min(row + _AHEAD, len(at)))
+            seen += _touch(table, refs, arena, hashes, row, min(row + _AHEAD, len(at)), slots)
         place = _probe(table, refs, arena, hashes[row], data, at[row], size[row])
         if table[place] == 0:
             if not _has_room(table, refs, arena, counts, size[row]):
@@ -228,7 +234,7 @@ def place_names(
             slot = _keep(refs, arena, free, counts, data, at[row], size[row])
             table[place] = hashes[row] << _HALF | np.uint64(slot + 1)
         slots[row] = np.int64(table[place] & _SLOT) - 1
-    return len(at) + (seen < 0)  # never below 0: the sum is used, so that what was touched is really read
+    return len(at) + (seen == _NEVER)  # the sum is used, so that what was touched is really read
 
 
 @bare_kernel

@@ -16,7 +16,7 @@ from oddtide.domain.detection.explain import reason
 from oddtide.domain.detection.ports import Scores
 from oddtide.domain.readings import FloatArray, IntArray, Readings, rfc3339
 from oddtide.streams.pipeline.planned_work import Suppressed
-from oddtide.streams.pipeline.running_hash import canonical_rows
+from oddtide.streams.pipeline.running_hash import Digests, digest_rows
 
 __all__ = ["Origin", "VerdictColumns", "place_of_verdict", "verdict_id"]
 
@@ -72,8 +72,8 @@ class VerdictColumns:
         """Positions of the anomalies."""
         return np.flatnonzero(self.is_anomaly).astype(np.int64)
 
-    def canonical(self) -> NDArray[np.uint64]:
-        """The rows that the running hash is taken over."""
+    def digests(self) -> Digests:
+        """The rows that the running hash is taken over, by their digests."""
         readings, scores = self.readings, self.scores
         integers = [
             readings.offsets, readings.rows, readings.times, scores.seen, self.driver, self.needed,
@@ -83,7 +83,7 @@ class VerdictColumns:
             scores.score, scores.p_value, readings.values, scores.expected, scores.lower, scores.upper,
             scores.contributions,
         ]  # fmt: skip
-        return canonical_rows(integers, floats, len(self.origin.features))
+        return digest_rows(integers, floats, len(self.origin.features))
 
     def _outcomes(self) -> IntArray:
         """1 for an anomaly, 0 for none, and for a row under planned work a number that stands for that."""

@@ -166,7 +166,7 @@ class HashCheck:
         return self._compare_many(due, folded, position)
 
     def _compare_many(self, due: list[LedgerEntry], folded: Folded, position: int) -> int:
-        rows, ends = folded.outcome.verdicts.canonical(), [entry.batch.to_offset for entry in due]
+        rows, ends = folded.outcome.verdicts.digests(), [entry.batch.to_offset for entry in due]
         row_cuts = [0, *folded.outcome.verdicts.readings.offsets.searchsorted(ends).tolist()]
         record_cuts = [0, *folded.records.offsets.searchsorted(ends).tolist()]
         value = folded.before
