@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,11 +14,12 @@ from oddtide.config.spreading import Tell, cores, spread
 from oddtide.domain.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
+    from oddtide.adapters.blobs.signed import SignedBlobs
     from oddtide.adapters.kafka.admin import KafkaAdmin
     from oddtide.config.composition import Composition
     from oddtide.config.stream_settings import StreamSettings
     from oddtide.streams.replay.auditing import LedgerAdded
-    from oddtide.streams.replay.checking import History
+    from oddtide.streams.replay.history import History
     from oddtide.streams.replay.verifying import Verification
 
 __all__ = [
@@ -205,11 +206,11 @@ def to_fold(chosen: Selection, wanted: Sequence[Range]) -> int:
     return sum(max(0, (end if stop is None else min(stop, end)) - begin) for (begin, end), stop in spans)
 
 
-def history(settings: Settings, stream: str, wanted: Range) -> History:
-    """A partition's history as these settings have it."""
+def history(settings: Settings, stream: str, wanted: Range, *, snapshots: bool = False) -> History:
+    """A partition's history as these settings have it; with ``snapshots`` it may begin from one."""
     from oddtide.config.build import build_name
     from oddtide.config.composition import Composition
-    from oddtide.streams.replay.checking import History
+    from oddtide.streams.replay.history import History
 
     composition = Composition(settings)
     return History(
@@ -218,7 +219,8 @@ def history(settings: Settings, stream: str, wanted: Range) -> History:
         broker=composition.broker_access(),
         catalogue=composition.catalogue(),
         toolkit=composition.toolkit(),
-        artifacts=_Lazy(composition),
+        artifacts=_Stored(composition, composition.artifacts),
+        snapshots=_Stored(composition, composition.snapshots) if snapshots else None,
         application=settings.application,
         build=build_name(),
         start=wanted.start,
@@ -226,22 +228,34 @@ def history(settings: Settings, stream: str, wanted: Range) -> History:
     )
 
 
-class _Lazy:
-    """The artifacts' store, opened (and its key made) only where a model is in force: a replay writes nothing."""
+class _Stored:
+    """A store of models or snapshots that is opened only where something is wanted of it, and never made: a replay
+    writes nothing, no data folder and no key either."""
 
-    def __init__(self, composition: Composition) -> None:
-        self._composition = composition
+    def __init__(self, composition: Composition, open_store: Callable[[], SignedBlobs]) -> None:
+        self._settings = composition.settings
+        self._open = open_store
 
-    def put(self, name: str, content: bytes) -> tuple[str, str]:
-        """A replay trains nothing."""
-        raise UsageError("A replay stores no model.")
+    def put(self, name: str, content: Any) -> tuple[str, str]:
+        """Refused."""
+        raise UsageError(f"A replay stores nothing: {name!r} was to be.")
 
     def get(self, reference: str, digest: str) -> bytes:
-        """Read back."""
-        return self._composition.artifacts().get(reference, digest)
+        """Read back. Raises what the store raises."""
+        if not self._settings.data_folder.exists():
+            raise NotFoundError(f"There is no {self._settings.data_folder}, so no {reference} either.")
+        return self._open().get(reference, digest)
+
+    def references(self, name: str) -> list[str]:
+        """Nobody asks a replay."""
+        return []
+
+    def delete(self, reference: str) -> None:
+        """Refused."""
+        raise UsageError(f"A replay deletes nothing: {reference!r} was to be.")
 
 
 def _verify(task: _VerifyTask, tell: Tell) -> Any:
     from oddtide.streams.replay.checking import verify_partition
 
-    return asyncio.run(verify_partition(history(task.settings, task.stream, task.range), tell))
+    return asyncio.run(verify_partition(history(task.settings, task.stream, task.range, snapshots=True), tell))

@@ -100,9 +100,13 @@ def test_a_topic_is_copied_in_steps_and_checked(history: History) -> None:
     assert run("topics", "migrate", "--to", used, "--partitions", "3", "--from", "2100-01-01").exit_code == 1
 
 
-SMALL_CHUNKS = "\n".join(
-    ["import oddtide.streams.replay.migrating as m", "m._CHUNK = 40", "from oddtide.config.cli import main", "main()"]
-)
+SMALL_CHUNKS = """
+import oddtide.streams.replay.migrating as migrating
+from oddtide.config.cli import main
+
+migrating._CHUNK = 40
+main()
+"""
 
 
 @pytest.mark.timeout(240)

@@ -25,9 +25,10 @@ from oddtide.streams.controls import ControlSource
 from oddtide.streams.pipeline.outcome import Outcome
 from oddtide.streams.pipeline.plan import StreamPlan
 from oddtide.streams.pipeline.verdicts import VerdictColumns
-from oddtide.streams.replay.checking import History, Live, Progress, published_pipelines
+from oddtide.streams.replay.checking import Live, Progress, published_pipelines
 from oddtide.streams.replay.differences import Alarms, Change, PartitionDiff, Side, kind_of
 from oddtide.streams.replay.folding import HistoryFold
+from oddtide.streams.replay.history import History
 from oddtide.streams.replay.published import detection_key, read_result
 from oddtide.streams.replay.reading import block_client, bounds_of
 
