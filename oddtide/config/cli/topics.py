@@ -151,7 +151,10 @@ def migrate(cli: Cli, stream: str | None, target: str, partitions: int, start: s
             remedy="Has somebody else written into it? Do not switch over; begin again with a new topic.",
         )
     note(f"{done.copied} records copied from {done.source}; all of it is in {target}")
-    note(f'to switch over, set for the stream {done.stream}: topic = "{target}", partitions = {partitions}')
+    note(
+        f"to switch over, declare a stream of a new name with the rules of {done.stream} and "
+        f'topic = "{target}", partitions = {partitions}; docs/operations.md says in which order'
+    )
 
 
 def _told(actual: dict[str, str], declared: dict[str, str]) -> dict[str, str]:
