@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -319,8 +320,8 @@ class Composition:
         from oddtide.streams.parts import WorkerParts
 
         projects = bool(set(PROJECTING) & set(roles))
-        models = self.projector(f"worker {socket.gethostname()}-{os.getpid()}") if projects else None
-        return WorkerParts(
+        models = self._may_project() if projects else None
+        parts = WorkerParts(
             plans=self.plans(),
             toolkit=self.toolkit(),
             artifacts=self.artifacts(),
@@ -334,6 +335,15 @@ class Composition:
             channels=self.channels() if models is not None else {},
             sleeping=self.sleeping() if "ingest" in roles else None,
         )
+        return replace(parts, take_over=lambda: self._take_over(parts)) if projects and models is None else parts
+
+    def _may_project(self) -> SqlReadModels | None:
+        return self.projector(f"worker {socket.gethostname()}-{os.getpid()}")
+
+    def _take_over(self, parts: WorkerParts) -> WorkerParts | None:
+        """The parts of a worker that projects after all; None where another process still does."""
+        models = self._may_project()
+        return replace(parts, read_models=models, outbox=models, channels=self.channels()) if models else None
 
     def sleeping(self) -> Sleeping | None:
         """Where series sleep that memory has no room for. Without a limit too, since a snapshot may hold some; None

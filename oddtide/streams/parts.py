@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,9 +20,9 @@ __all__ = ["WorkerParts"]
 class WorkerParts:
     """``settings`` are the streams' sections as their author wrote them, by stream, to be published with the plans.
     Without a store of ``snapshots`` none are taken, and every takeover folds the log from its start.
-    ``read_models`` is None where this worker projects nothing. Opened alerts wait in ``outbox`` and are told through
-    ``channels``, by name; None and empty where nobody is to be told. ``sleeping`` is None where every series stays in
-    memory."""
+    ``read_models`` is None where this worker projects nothing; ``take_over`` then asks whether it may now, and gives
+    the parts to do it with. Opened alerts wait in ``outbox`` and are told through ``channels``, by name; None and empty
+    where nobody is to be told. ``sleeping`` is None where every series stays in memory."""
 
     plans: tuple[StreamPlan, ...]
     toolkit: Toolkit
@@ -36,3 +36,4 @@ class WorkerParts:
     outbox: Outbox | None = None
     channels: Mapping[str, Channel] = field(default_factory=dict)
     sleeping: Sleeping | None = None
+    take_over: Callable[[], WorkerParts | None] | None = None

@@ -19,6 +19,7 @@ from oddtide.domain.errors import OddtideError, UsageError
 from oddtide.streams.agents.heartbeat import Heartbeats
 from oddtide.streams.app import WorkerContext
 from oddtide.streams.parts import WorkerParts
+from oddtide.streams.standby import Standby
 
 __all__ = ["ROLES", "STOP_WITHIN_S", "WorkerParts", "last_resort", "run_worker"]
 
@@ -59,13 +60,23 @@ async def _run(context: WorkerContext, roles: list[str], parts: WorkerParts, rea
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    services = [import_module(f"oddtide.streams.agents.{role}").build(context, parts) for role in roles]
-    host = _Host([*services, Heartbeats(context)])
+
+    def build(role: str, parts: WorkerParts) -> Service:
+        service: Service = import_module(f"oddtide.streams.agents.{role}").build(context, parts)
+        return service
+
+    services = {role: build(role, parts) for role in roles}
+    heartbeats = Heartbeats(context)
+    host = _Host([*services.values(), heartbeats])
+    if parts.take_over is not None:
+        projecting = {role: service for role, service in services.items() if role != "ingest"}
+        host.add_dependency(Standby(host, projecting, parts, build))
     try:
         await host.start()
         ready()
         await host.wait(stop.wait())
         if host.crashed:
+            heartbeats.reason = str(host.crash_reason) or repr(host.crash_reason)
             _raise(host.crash_reason)
     finally:
         with last_resort(STOP_WITHIN_S):

@@ -157,8 +157,18 @@ def test_only_roles_that_project_get_read_models(tmp_path: Path) -> None:
     parts = made.worker_parts(["ingest", "health"])
     assert parts.read_models is not None
     assert parts.outbox is not None
-    assert composition(tmp_path, kafka=KAFKA).worker_parts(["health"]).read_models is None
+    assert parts.take_over is None
+    second = composition(tmp_path, kafka=KAFKA)
+    waiting = second.worker_parts(["health"])
+    assert waiting.read_models is None
+    assert waiting.take_over is not None
+    assert waiting.take_over() is None
     made.close()
+    taken = waiting.take_over()
+    assert taken is not None
+    assert taken.read_models is not None
+    assert taken.outbox is not None
+    second.close()
 
 
 def test_where_another_process_projects_no_connection_stays_open(

@@ -50,7 +50,10 @@ def run_here(composition: Composition, roles: tuple[str, ...], *, number: int = 
         context = composition.worker_context(roles, number)
         parts = composition.worker_parts(roles)
         if parts.read_models is None and set(PROJECTING) & set(roles):
-            note("another process projects into the read models; this worker does everything else")
+            note(
+                "another process projects into the read models; this worker does everything else, and that when the "
+                "other is gone"
+            )
 
         def ready() -> None:
             metrics = f"; {context.metrics_url}" if context.metrics_url else ""

@@ -45,6 +45,8 @@ class Heartbeats(Service):
     def __init__(self, context: WorkerContext) -> None:
         super().__init__()
         self._context = context
+        #: Why the worker ends, for its last word.
+        self.reason = "asked to stop"
         self._topic = context.catalogue.name("health")
         self._publisher = EventPublisher(context)
         self._began = 0
@@ -67,7 +69,7 @@ class Heartbeats(Service):
     async def on_stop(self) -> None:
         """Say goodbye, within a few seconds whatever the cluster does."""
         now = rfc3339(self._context.clock())
-        stopped = WorkerStopped(worker=self._context.worker, time=now, reason="asked to stop")
+        stopped = WorkerStopped(worker=self._context.worker, time=now, reason=self.reason)
         try:
             goodbye = self._publisher.publish_all([self._outgoing("stopped", stopped, now)])
             await asyncio.wait_for(goodbye, _LAST_WORD_S)
