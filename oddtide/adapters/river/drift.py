@@ -43,29 +43,32 @@ class AdwinMonitor:
     def __init__(self, decider: Any, warner: Any) -> None:
         self._decider, self._fresh_warner, self._warner = decider, warner, warner.clone()
         self._warned = False
-        self._warning = False
+        self._count, self._total = 0, 0.0
+        #: Whether the number just taken settled it; whether it raised the first suspicion since the last drift.
+        self.drift_detected = self.warning_detected = False
 
     def update(self, value: float) -> None:
         """Take the next number."""
-        number = min(max(value, -_HUGE), _HUGE)
-        self._decider.update(number)
-        self._warner.update(number)
-        self._warning = bool(self._warner.drift_detected) and not self._warned and not self.drift_detected
-        self._warned = self._warned or self._warning
+        if not -_HUGE <= value <= _HUGE:
+            value = _HUGE if value > 0 else -_HUGE
+        if self.drift_detected:  # river's begins anew here
+            self._count, self._total = 0, 0.0
+        decider, warner = self._decider, self._warner
+        decider.update(value)
+        warner.update(value)
+        self._count += 1
+        self._total += value
+        self.drift_detected = decider.drift_detected
+        self.warning_detected = warner.drift_detected and not self._warned and not self.drift_detected
+        if self.warning_detected:
+            self._warned = True
         if self.drift_detected:
             self._warner, self._warned = self._fresh_warner.clone(), False
 
     @property
-    def drift_detected(self) -> bool:
-        """Whether the number just taken settled it."""
-        return bool(self._decider.drift_detected)
-
-    @property
-    def warning_detected(self) -> bool:
-        """Whether it raised the first suspicion since the last drift."""
-        return self._warning
-
-    @property
     def estimate(self) -> float:
-        """The mean of what is held to be the current distribution."""
-        return float(self._decider.estimation)
+        """The mean of what is held to be the current distribution. (river's own is asked only where it has cut its
+        window: it takes longer than taking a number.)"""
+        if self.drift_detected or not self._count:
+            return float(self._decider.estimation)
+        return self._total / self._count

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import pickle
 from collections.abc import Sequence
 from functools import cached_property
+from math import isfinite
 
 from oddtide.domain.drift.policy import DriftPolicy
 from oddtide.domain.drift.ports import Monitor, MonitorFactory
@@ -37,11 +37,22 @@ class DriftWatch:
         """Show one reading's values (NaN: missing) and score; what the monitors found, values first.
 
         A drift is not also reported as a warning. ``before`` is None for a monitor's first number."""
-        monitors = self._monitors.setdefault(slot, [None] * len(self._watched))
+        monitors = self._monitors.get(slot)
+        if monitors is None:
+            monitors = self._monitors[slot] = [None] * len(self._watched)
         findings: list[Finding] = []
         for place, number in enumerate((*value_row, score)):
-            if math.isfinite(number):
-                findings += self._show(monitors, place, float(number))
+            if isfinite(number):
+                monitor = monitors[place]
+                before = None
+                if monitor is None:
+                    monitor = monitors[place] = self._factory()
+                else:
+                    before = monitor.estimate
+                monitor.update(number)
+                if monitor.drift_detected or monitor.warning_detected:
+                    kind = "drift" if monitor.drift_detected else "warning"
+                    findings.append((self._watched[place], kind, _finite(before), _finite(monitor.estimate)))
         return findings
 
     def forget(self, slots: IntArray) -> None:
@@ -83,24 +94,10 @@ class DriftWatch:
             remedy="They were saved with other features; start from an empty state.",
         )
 
-    def _show(self, monitors: list[Monitor | None], place: int, number: float) -> list[Finding]:
-        monitor = monitors[place]
-        before = None
-        if monitor is None:
-            monitor = monitors[place] = self._factory()
-        else:
-            before = _finite(monitor.estimate)
-        monitor.update(number)
-        if monitor.drift_detected:
-            return [(self._watched[place], "drift", before, _finite(monitor.estimate))]
-        if monitor.warning_detected:
-            return [(self._watched[place], "warning", before, _finite(monitor.estimate))]
-        return []
-
 
 def _is_monitor(thing: object) -> bool:
     return thing is None or isinstance(thing, Monitor)
 
 
-def _finite(number: float) -> float | None:
-    return float(number) if math.isfinite(number) else None
+def _finite(number: float | None) -> float | None:
+    return float(number) if number is not None and isfinite(number) else None

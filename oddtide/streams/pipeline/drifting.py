@@ -46,13 +46,14 @@ class DriftStage:
         events: list[Published] = []
         scores = self._watched_scores(detectors, scored)
         self.grow(int(rows.slots.max()) + 1 if len(rows) else 0)
-        counts = self._columns["readings"]
-        watched = range(len(rows)) if suppressed is None else np.flatnonzero(~suppressed).tolist()
-        for row in watched:
-            slot = int(rows.slots[row])
-            counts[slot] += 1
-            findings = self._watch.update(slot, readings.values[row].tolist(), scores[row])
-            signs = [self._sign(readings, row, int(counts[slot]) - 1, finding) for finding in findings]
+        watched = np.arange(len(rows)) if suppressed is None else np.flatnonzero(~suppressed)
+        slots, values, update = rows.slots.tolist(), readings.values.tolist(), self._watch.update
+        for row in watched.tolist():
+            findings = update(slots[row], values[row], scores[row])
+            if not findings:
+                continue
+            count = self._count(rows.slots, watched, row)
+            signs = [self._sign(readings, row, count, finding) for finding in findings]
             events += signs
             drifts = [sign.id for sign in signs if isinstance(sign.event, DriftDetected)]
             if drifts and self.plan.drift.adaptation != "none":
@@ -60,7 +61,13 @@ class DriftStage:
                 if self.plan.drift.adaptation == "reset":
                     self._reset(row, rows, detectors, scored, suppressed)
                     scores = self._watched_scores(detectors, scored)
+        np.add.at(self._columns["readings"], rows.slots[watched], 1)
         return events
+
+    def _count(self, slots: IntArray, watched: IntArray, row: int) -> int:
+        """Readings of the row's series that were watched before it."""
+        before = watched[: np.searchsorted(watched, row)]
+        return int(self._columns["readings"][slots[row]]) + int((slots[before] == slots[row]).sum())
 
     def grow(self, slots: int) -> None:
         """Make room for slots ``0 .. slots-1``; :meth:`watch` does so by itself."""
