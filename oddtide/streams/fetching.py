@@ -144,6 +144,7 @@ class _BlockFetcher(Fetcher):
 
 def fetch_blocks(consumer: aiokafka.AIOKafkaConsumer, limit: int) -> None:
     """Let a started consumer, before it is given partitions, hand over blocks of ``limit`` records at most."""
+    FetchedPiece(b"").records([])  # compiles the kernels now, while there is no session to keep alive
     fetcher: Any = consumer._fetcher
     fetcher.__class__ = _BlockFetcher
     fetcher.limit = limit

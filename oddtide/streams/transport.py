@@ -54,9 +54,9 @@ PositionSource: TypeAlias = Callable[[set[TP]], Awaitable[Mapping[TP, int]]]
 
 _TRANSACTION_PAUSE_S = 0.002
 #: What one request fetches at most, of a partition and in all, where blocks are handed over: enough for batches of
-#: 20,000 readings when a worker is behind. As much again may wait in blocks that are not folded yet.
-_PARTITION_BYTES = 3 << 20
-_FETCH_BYTES = 16 << 20
+#: 15,000 readings when a worker is behind. As much again may wait in blocks that are not folded yet.
+_PARTITION_BYTES = 2 << 20
+_FETCH_BYTES = 8 << 20
 
 
 def quicken_transactions() -> None:
