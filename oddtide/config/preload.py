@@ -11,7 +11,7 @@ import orjson
 
 from oddtide.config.settings import Settings
 
-__all__ = ["MODULES", "preload"]
+__all__ = ["MODULES", "preload", "warm"]
 
 #: What a worker imports on its way to its first batch. One that is missing here costs time, nothing else.
 MODULES = (
@@ -42,12 +42,15 @@ def preload(settings: Settings, roles: Iterable[str]) -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: its threads would not survive a fork
     for module in (*MODULES, *(f"oddtide.streams.agents.{role}" for role in roles)):
         import_module(module)
-    _warm(settings)
+    warm(settings)
     gc.collect()
     gc.freeze()  # the collector would write into these pages, and so give each child a copy of them
 
 
-def _warm(settings: Settings) -> None:
+def warm(settings: Settings) -> None:
+    """Fold a few readings through each stream's pipeline, so that its kernels are loaded. Just installed, they are
+    compiled here, which takes half a minute and holds up everything else in the process: a worker that did it with its
+    first batch would hold its partitions idle meanwhile, or be thought dead."""
     from oddtide.config.composition import Composition
     from oddtide.streams.codecs.decoded import Record
     from oddtide.streams.pipeline.processor import PartitionProcessor

@@ -361,17 +361,35 @@ def test_a_model_is_trained_and_put_in_force(topics: str, tmp_path: Path, monkey
     assert [each["rows"] for each in one("models", "show", model)["versions"]] == [100, 200]
 
 
-def test_several_workers_are_supervised(topics: str, tmp_path: Path) -> None:
+def test_several_workers_are_supervised_and_one_that_is_killed_has_its_partitions_again(
+    topics: str, tmp_path: Path
+) -> None:
     command = [sys.executable, "-m", "oddtide", "worker", "--instances", "2", "--roles", "ingest"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    log = tmp_path / "log"
+    with log.open("w") as sink:
+        process = subprocess.Popen(command, stderr=sink)
+
+    def said() -> list[str]:
+        return log.read_text().splitlines()
+
     try:
         with KafkaAdmin(KafkaConnection(os.environ["ODDTIDE_KAFKA__BOOTSTRAP"])) as admin:
-            eventually(lambda: len([m for m in admin.members(f"{topics}-ingest") if m.partitions]) == 2)
+
+            def shares() -> list[list[tuple[str, int]]]:
+                return sorted(sorted(m.partitions) for m in admin.members(f"{topics}-ingest") if m.partitions)
+
+            eventually(lambda: len(shares()) == 2)
+            eventually(lambda: sum("is up after" in line for line in said()) == 2)
+            before = shares()
+            pid = next(int(line.rpartition(" ")[2]) for line in said() if line.startswith("worker 2 is process"))
+            os.kill(pid, signal.SIGKILL)
+            eventually(lambda: sum("is up after" in line for line in said()) == 3)
+            assert "worker 2 was ended by signal 9; starting it again at once" in said()
+            assert shares() == before
     finally:
         process.send_signal(signal.SIGTERM)
-        _, said = process.communicate(timeout=60)
-    assert process.returncode == 0, said
-    assert "worker 2 is process" in said
+        process.wait(60)
+    assert process.returncode == 0, said()
 
 
 # -------------------------------------------------------------------------------------------- status, doctor

@@ -38,14 +38,24 @@ def check_topics(composition: Composition) -> None:
         raise ConfigurationError("; ".join(each.problem for each in wrong) + ".", remedy=wrong[0].remedy)
 
 
-def run_here(composition: Composition, roles: tuple[str, ...], *, number: int = 0, ready_fd: int | None = None) -> int:
+def run_here(
+    composition: Composition,
+    roles: tuple[str, ...],
+    *,
+    number: int = 0,
+    ready_fd: int | None = None,
+    warmed: bool = False,
+) -> int:
     """Run the roles in this process, the ``number``-th of its supervisor, until SIGTERM or SIGINT; returns the exit
-    code. When it is up a byte goes to ``ready_fd``, which is closed."""
+    code. When it is up a byte goes to ``ready_fd``, which is closed. ``warmed``: the pipelines' kernels are loaded."""
     from oddtide.config.composition import PROJECTING
     from oddtide.config.logs import configure
+    from oddtide.config.preload import warm
     from oddtide.streams.worker import run_worker
 
     configure(composition.settings.log)
+    if "ingest" in roles and not warmed:
+        warm(composition.settings)
     try:
         context = composition.worker_context(roles, number)
         parts = composition.worker_parts(roles)

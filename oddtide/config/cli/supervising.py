@@ -63,7 +63,8 @@ class _Worker:
             if not start:  # what was right at the first start need not be looked at again by a worker in a hurry
                 check_start(composition, self.roles)
             ready = os.dup(ends.lifeline)  # closed once it is up; the lifeline itself only with the process
-            return run_here(composition, _roles_of(number, self.roles), number=number, ready_fd=ready)
+            mine = _roles_of(number, self.roles)
+            return run_here(composition, mine, number=number, ready_fd=ready, warmed=True)
         except (Exception, KeyboardInterrupt) as error:
             return report(error, verbose=self.verbose)
 
