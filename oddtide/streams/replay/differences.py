@@ -12,7 +12,7 @@ from oddtide.domain.detection.events import Verdict
 from oddtide.domain.readings import IntArray
 from oddtide.streams.replay.verifying import Verification
 
-__all__ = ["Alarms", "Change", "PartitionDiff", "SeriesCount", "Side", "Timeline", "kind_of"]
+__all__ = ["Alarms", "Change", "Kind", "PartitionDiff", "SeriesCount", "Side", "Timeline", "kind_of"]
 
 Kind = Literal["appeared", "vanished", "changed"]
 KINDS: tuple[Kind, ...] = ("appeared", "vanished", "changed")
