@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from oddtide.domain.errors import FoldError
+from oddtide.domain.errors import FoldError, StorageUnavailableError
 from oddtide.streams.codecs.decoded import RecordLike
 from oddtide.streams.codecs.record_block import RecordBlock
 from oddtide.streams.committing import MAX_PENDING, Acknowledge, Commit, CommitQueue
@@ -114,7 +114,7 @@ class PartitionOwner:
                 return
             try:
                 await self._feed(RecordBlock.of(records), acknowledge)
-            except SnapshotRefusedError as error:
+            except (SnapshotRefusedError, StorageUnavailableError) as error:
                 self._die(error)
             except BaseException:
                 self.close()  # the state may be half changed: nothing may come of it any more
@@ -190,6 +190,8 @@ class PartitionOwner:
         began = time.perf_counter()
         try:
             return await self._runner.fold(records)
+        except StorageUnavailableError:
+            raise  # a series that sleeps cannot be woken: no bug, and a new owner may do better
         except Exception as error:
             plan = self.processor.plan
             raise FoldError(
