@@ -419,3 +419,17 @@ async def test_the_newest_model_of_a_history_that_was_cut_off_is_in_force() -> N
     await run(second, after, records(5, 10))
     assert digests(second) == {"pyod:Level": "d2"}
     assert [outcome.completed.controls for outcome in after.committed] == [[], []]
+
+
+async def test_where_a_series_cannot_be_woken_the_ownership_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    around = Surroundings()
+    owner = around.owner()
+    await run(owner, around, records(0, 3))
+
+    def unreadable(batch: object) -> Outcome:
+        raise StorageUnavailableError("the disk is gone")
+
+    monkeypatch.setattr(owner.processor, "fold", unreadable)
+    await run(owner, around, records(3, 5))
+    assert [str(error) for error in around.ends] == ["the disk is gone"]
+    assert (owner.dead, around.acknowledged, len(around.committed)) == (True, 1, 1)
