@@ -13,7 +13,7 @@ import pytest
 
 from oddtide.domain.detection.ports import Detector, DetectorSpec, Rows, Scores
 from oddtide.domain.detection.registry import build_detector
-from oddtide.domain.errors import ConfigurationError, NotFoundError, StateMismatchError
+from oddtide.domain.errors import ConfigurationError, NotFoundError, StateMismatchError, StorageUnavailableError
 from oddtide.domain.events import Message
 from oddtide.domain.mlops.events import ModelPromoted, ModelRegistered
 from oddtide.domain.observability.events import HistoryLost
