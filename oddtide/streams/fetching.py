@@ -14,14 +14,16 @@ from collections.abc import Iterator
 from typing import Any
 
 import aiokafka
+import numpy as np
 from aiokafka.consumer.fetcher import READ_COMMITTED, Fetcher, FetchResult, PartitionRecords
 from aiokafka.errors import CorruptRecordException
 from aiokafka.record.control_record import ABORT_MARKER, ControlRecord
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.structs import TopicPartition
+from numpy.typing import NDArray
 
 from oddtide.streams.codecs.decoded import Record
-from oddtide.streams.codecs.framing import Batch, FetchedPiece
+from oddtide.streams.codecs.framing import FetchedPiece
 from oddtide.streams.codecs.record_block import RecordBlock
 
 __all__ = ["BlockRecords", "fetch_blocks"]
@@ -72,25 +74,24 @@ class BlockRecords(PartitionRecords):
         ]  # fmt: skip
         return RecordBlock.of(records), self.next_fetch_offset
 
-    def _wanted(self, piece: FetchedPiece) -> tuple[list[Batch], int]:
-        """The batches whose records are to be handed over, and the offset after the last one looked at."""
-        wanted, end = list[Batch](), self.next_fetch_offset
-        for number, batch in enumerate(piece):
-            if self._check_crcs and not piece.intact(batch):
-                if number == 0:
-                    raise CorruptRecordException(f"{self._tp}: the batch from offset {batch.base} on is damaged")
-                break  # hand over what lies before it; fetched again, it comes first
-            if not self._taken_back(batch, piece) and not batch.control:
-                wanted.append(batch)
-            end = batch.next
-        return wanted, end
+    def _wanted(self, piece: FetchedPiece) -> tuple[NDArray[np.bool_], int]:
+        """Which batches' records are to be handed over, and the offset after the last one looked at."""
+        stop = piece.intact(checksums=self._check_crcs)
+        if not stop and len(piece):
+            raise CorruptRecordException(f"{self._tp}: the batch from offset {piece[0].base} on is damaged")
+        # What lies before a damaged batch is handed over; fetched again, the damaged one comes first.
+        wanted = np.arange(len(piece)) < stop
+        for place in piece.special(stop):
+            wanted[place] = not self._taken_back(place, piece) and not piece[place].control
+        return wanted, piece[stop - 1].next if stop else self.next_fetch_offset
 
-    def _taken_back(self, batch: Batch, piece: FetchedPiece) -> bool:
+    def _taken_back(self, place: int, piece: FetchedPiece) -> bool:
         """Whether a batch belongs to an aborted transaction: aiokafka's rules, on our batches."""
+        batch = piece[place]
         if self._isolation_level != READ_COMMITTED:
             return False
         self._consume_aborted_up_to(batch.base)
-        if batch.control and ControlRecord.parse(piece.records([batch])[0].key or b"") == ABORT_MARKER:
+        if batch.control and ControlRecord.parse(piece.records([place])[0].key or b"") == ABORT_MARKER:
             self._aborted_producers.discard(batch.producer)
         return batch.transactional and batch.producer in self._aborted_producers
 

@@ -7,16 +7,17 @@ between them. One walk over a fetched piece finds the batches, another the recor
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import aiokafka.codec as codec
 import numpy as np
 from aiokafka.errors import CorruptRecordException, UnsupportedCodecError
 from aiokafka.record.util import calc_crc32c
+from numpy.typing import NDArray
 
 from oddtide.domain.readings import IntArray
-from oddtide.domain.statistics.kernels import kernel
+from oddtide.domain.statistics.kernels import bare_kernel, inlined
 from oddtide.streams.codecs.record_block import ByteArray, RecordBlock
 
 __all__ = ["Batch", "FetchedPiece"]
@@ -24,6 +25,8 @@ __all__ = ["Batch", "FetchedPiece"]
 _CODEC, _LOG_APPEND_TIME, _TRANSACTIONAL, _CONTROL = 0x07, 0x08, 0x10, 0x20
 _OLD_FORMAT: Final = -1
 _HEADER: Final = 61
+#: How many bytes before the records the checked part of a batch begins.
+_CHECKED: Final = 40
 #: A record takes seven bytes at least: its size, attributes, two deltas, two sizes and the number of headers.
 _LEAST_RECORD: Final = 7
 _CODECS: Final = {
@@ -58,10 +61,10 @@ class Batch(NamedTuple):
         return bool(self.attributes & _CONTROL)
 
 
-_START, _STOP, _BASE, _NEXT, _CRC, _ATTRIBUTES, _FIRST_TIME, _MAX_TIME, _PRODUCER, _COUNT = range(len(Batch._fields))
+_START, _STOP, _BASE, _NEXT, _CRC, _ATTRIBUTES, _FIRST_TIME, _MAX_TIME, _PRODUCER, _RECORDS = range(len(Batch._fields))
 
 
-@kernel
+@inlined
 def _big_endian(data: ByteArray, at: int, size: int) -> int:
     value = int(data[at])
     if value >= 0x80:
@@ -71,7 +74,7 @@ def _big_endian(data: ByteArray, at: int, size: int) -> int:
     return value
 
 
-@kernel
+@bare_kernel
 def _scan(data: ByteArray, table: IntArray) -> int:
     """List the batches that lie in ``data`` as a whole; returns how many, or that one is of an old format.
 
@@ -83,24 +86,23 @@ def _scan(data: ByteArray, table: IntArray) -> int:
             break
         if data[at + 16] < 2:
             return _OLD_FORMAT
-        batch = table[found]
-        found += 1
-        batch[_START], batch[_STOP], batch[_BASE] = at + _HEADER, stop, _big_endian(data, at, 8)
-        batch[_COUNT] = -1
+        table[found, _START], table[found, _STOP], table[found, _BASE] = at + _HEADER, stop, _big_endian(data, at, 8)
+        table[found, _RECORDS] = -1
         if stop < at + _HEADER:
-            break
-        batch[_CRC] = _big_endian(data, at + 17, 4) & 0xFFFFFFFF
-        batch[_ATTRIBUTES] = _big_endian(data, at + 21, 2)
-        batch[_NEXT] = batch[_BASE] + _big_endian(data, at + 23, 4) + 1
-        batch[_FIRST_TIME] = _big_endian(data, at + 27, 8)
-        batch[_MAX_TIME] = _big_endian(data, at + 35, 8)
-        batch[_PRODUCER] = _big_endian(data, at + 43, 8)
-        batch[_COUNT] = _big_endian(data, at + 57, 4)
+            return found + 1
+        table[found, _CRC] = _big_endian(data, at + 17, 4) & 0xFFFFFFFF
+        table[found, _ATTRIBUTES] = _big_endian(data, at + 21, 2)
+        table[found, _NEXT] = table[found, _BASE] + _big_endian(data, at + 23, 4) + 1
+        table[found, _FIRST_TIME] = _big_endian(data, at + 27, 8)
+        table[found, _MAX_TIME] = _big_endian(data, at + 35, 8)
+        table[found, _PRODUCER] = _big_endian(data, at + 43, 8)
+        table[found, _RECORDS] = _big_endian(data, at + 57, 4)
         at = stop
+        found += 1
     return found
 
 
-@kernel
+@inlined
 def _varint(data: ByteArray, at: int, end: int) -> tuple[int, int]:
     """A zigzag varint and where it ends; -1 where there is none, or ``at`` was -1 already."""
     value = 0
@@ -115,7 +117,7 @@ def _varint(data: ByteArray, at: int, end: int) -> tuple[int, int]:
     return 0, -1
 
 
-@kernel
+@inlined
 def _past(at: int, size: int, end: int) -> int:
     """Behind ``size`` bytes (a negative size is null: none); -1 where they do not fit."""
     if at < 0 or size > end - at:
@@ -123,7 +125,7 @@ def _past(at: int, size: int, end: int) -> int:
     return at + max(size, 0)
 
 
-@kernel
+@inlined
 def _past_headers(data: ByteArray, at: int, count: int, end: int) -> int:
     """Behind ``count`` headers; -1 where they are damaged."""
     if at < 0 or count < 0 or count > end - at:
@@ -138,16 +140,16 @@ def _past_headers(data: ByteArray, at: int, count: int, end: int) -> int:
     return at
 
 
-@kernel
+@bare_kernel
 def _unpack(data: ByteArray, batches: IntArray, columns: IntArray) -> int:
     """Find the records of ``batches`` in ``data``; returns how many, -1 where one is damaged.
 
     Left out, as by every client, is what does not come after the record before it or lies beyond its batch."""
     place = 0
     last = np.int64(-1)
-    for batch in batches:
-        at, stop = batch[_START], batch[_STOP]
-        for _ in range(batch[_COUNT]):
+    for row in range(len(batches)):
+        at, stop = batches[row, _START], batches[row, _STOP]
+        for _ in range(batches[row, _RECORDS]):
             size, at = _varint(data, at, stop)
             end = _past(at, size, stop)
             at = _past(at, 1, end)
@@ -159,12 +161,12 @@ def _unpack(data: ByteArray, batches: IntArray, columns: IntArray) -> int:
             at = _past_headers(data, header_at, headers, end)
             if at < 0 or at != end:
                 return -1
-            offset = batch[_BASE] + delta
-            if last < offset < batch[_NEXT]:
+            offset = batches[row, _BASE] + delta
+            if last < offset < batches[row, _NEXT]:
                 last = offset
-                append = batch[_ATTRIBUTES] & _LOG_APPEND_TIME
+                append = batches[row, _ATTRIBUTES] & _LOG_APPEND_TIME
                 columns[0, place] = offset
-                columns[1, place] = batch[_MAX_TIME] if append else batch[_FIRST_TIME] + time
+                columns[1, place] = batches[row, _MAX_TIME] if append else batches[row, _FIRST_TIME] + time
                 columns[2, place], columns[3, place] = value_at, max(value_size, -1)
                 columns[4, place], columns[5, place] = key_at, max(key_size, -1)
                 columns[6, place], columns[7, place] = headers, header_at
@@ -187,36 +189,50 @@ class FetchedPiece:
         self.old_format = found == _OLD_FORMAT
         self._table = table[: max(found, 0)].copy()
 
-    def __iter__(self) -> Iterator[Batch]:
-        return map(Batch._make, self._table.tolist())
+    def __len__(self) -> int:
+        return len(self._table)
 
-    def intact(self, batch: Batch) -> bool:
-        """Whether a batch is as its producer wrote it, by its checksum."""
-        return batch.records >= 0 and calc_crc32c(self._raw[batch.start - 40 : batch.stop]) == batch.crc
+    def __getitem__(self, place: int) -> Batch:
+        return Batch._make(self._table[place].tolist())
 
-    def records(self, batches: Sequence[Batch]) -> RecordBlock:
-        """The records of ``batches``. Raises ``CorruptRecordException``, and ``UnsupportedCodecError`` for what is
-        compressed in a way that cannot be read here."""
-        plain, blocks = list[Batch](), list[RecordBlock]()
-        for batch in batches:
-            if not batch.attributes & _CODEC:
-                plain.append(batch)
-                continue
-            blocks.append(_records(self._data, plain))
-            content = np.frombuffer(_decompressed(self._raw[batch.start : batch.stop], batch.attributes), np.uint8)
-            blocks.append(_records(content, [batch._replace(start=0, stop=len(content))]))
-            plain = []
-        return RecordBlock.joined([*blocks, _records(self._data, plain)])
+    def intact(self, *, checksums: bool) -> int:
+        """How many batches, from the first on, are as their producer wrote them, by their checksums if asked for."""
+        raw, headers = self._raw, self._table[:, [_START, _STOP, _CRC, _RECORDS]].tolist()
+        for place, (start, stop, crc, records) in enumerate(headers):
+            if records < 0 or (checksums and calc_crc32c(raw[start - _CHECKED : stop]) != crc):
+                return place
+        return len(self)
+
+    def special(self, stop: int) -> list[int]:
+        """The places, before ``stop``, of batches that are control batches or part of a transaction."""
+        return np.flatnonzero(self._table[:stop, _ATTRIBUTES] & (_TRANSACTIONAL | _CONTROL)).tolist()
+
+    def records(self, places: Sequence[int] | NDArray[np.bool_]) -> RecordBlock:
+        """The records of the batches at ``places``. Raises ``CorruptRecordException``, and ``UnsupportedCodecError``
+        for what is compressed in a way that cannot be read here."""
+        batches = self._table[places]
+        packed = np.flatnonzero(batches[:, _ATTRIBUTES] & _CODEC)
+        blocks, done = list[RecordBlock](), 0
+        for place in packed.tolist():
+            blocks += [_records(self._data, batches[done:place]), self._unpacked(batches[place].copy())]
+            done = place + 1
+        return RecordBlock.joined([*blocks, _records(self._data, batches[done:])])
+
+    def _unpacked(self, batch: IntArray) -> RecordBlock:
+        content = _decompressed(self._raw[batch[_START] : batch[_STOP]], int(batch[_ATTRIBUTES]))
+        batch[_START], batch[_STOP] = 0, len(content)
+        return _records(np.frombuffer(content, np.uint8), batch[None, :])
 
 
-def _records(data: ByteArray, batches: Sequence[Batch]) -> RecordBlock:
-    count, room = sum(batch.records for batch in batches), sum(batch.stop - batch.start for batch in batches)
+def _records(data: ByteArray, batches: IntArray) -> RecordBlock:
+    count, room = int(batches[:, _RECORDS].sum()), int((batches[:, _STOP] - batches[:, _START]).sum())
     found = -1
     if count * _LEAST_RECORD <= room:
         columns = np.empty((8, count), dtype=np.int64)
-        found = _unpack(data, np.array(batches, dtype=np.int64).reshape(-1, len(Batch._fields)), columns)
+        found = _unpack(data, batches, columns)
     if found < 0:
-        raise CorruptRecordException(f"damaged records in offsets {batches[0].base} to {batches[-1].next - 1}")
+        first, last = int(batches[0, _BASE]), int(batches[-1, _NEXT]) - 1
+        raise CorruptRecordException(f"damaged records in offsets {first} to {last}")
     return RecordBlock(data, *columns[:, :found])
 
 
