@@ -15,13 +15,13 @@ turns an error into one line on stderr and the exit code of its class (in bracke
     │   └── DownloadError             [5]  the embedded Kafka's parts could not be fetched
     ├── CheckFailedError              [6]  a check ran and found a difference
     ├── BrokenPromiseError            [7]  going on would break a promise; trying again does not help
+    │   ├── FoldError                 [7]  records cannot be folded: a bug, named with their offsets
     │   ├── FencedError               [7]  another process took this one's place
     │   ├── SchemaVersionError        [7]  an event of a version newer than this build knows
     │   └── StateMismatchError        [7]  a rebuilt state differs from what the ledger says
     ├── CommandRefusedError           [1]  a command was understood and refused
     ├── DecodeError                   [1]  bytes are not what they claim to be
-    ├── UntrustedArtifactError        [1]  an artifact without a valid signature
-    └── FoldError                     [1]  a batch cannot be folded: a bug, named with its offsets
+    └── UntrustedArtifactError        [1]  an artifact without a valid signature
 """
 
 from __future__ import annotations
@@ -150,5 +150,6 @@ class UntrustedArtifactError(OddtideError):
     """An artifact that would be unpickled has no valid signature."""
 
 
-class FoldError(OddtideError):
-    """Records could not be folded into a partition's state: a bug, since no input may cause that."""
+class FoldError(BrokenPromiseError):
+    """Records could not be folded into a partition's state: a bug, since no input may cause that. Folding them again
+    would come to the same end."""

@@ -360,6 +360,21 @@ async def test_a_batch_that_cannot_be_folded_ends_it_and_names_the_records(monke
     assert list(pointers(subject)) == []
 
 
+async def test_what_says_itself_why_it_cannot_be_folded_is_not_taken_for_a_bug(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    subject = world()
+    owner = await subject.take()
+
+    def away(records: object) -> None:
+        raise FULL
+
+    monkeypatch.setattr(owner.processor, "fold", away)
+    with pytest.raises(StorageUnavailableError, match="No space left"):
+        await subject.feed(10)
+    assert owner.dead
+
+
 async def test_another_builds_ledger_cannot_be_verified_but_gone_on_from() -> None:
     subject = await three_snapshots()
     subject.build = "another"
