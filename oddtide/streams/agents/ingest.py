@@ -23,6 +23,7 @@ from faust.types import TP
 from oddtide.domain.errors import ConfigurationError, OddtideError, SchemaVersionError, StateMismatchError
 from oddtide.streams.agents.fences import Fences
 from oddtide.streams.agents.gathering import all_of, reason_of
+from oddtide.streams.agents.storing import worker_snapshots
 from oddtide.streams.app import WorkerContext, batch_agent, make_app
 from oddtide.streams.codecs.decoded import RecordLike
 from oddtide.streams.controls import ControlBoard, ControlSource
@@ -35,7 +36,6 @@ from oddtide.streams.pipeline.processor import PartitionProcessor
 from oddtide.streams.restore_report import RestoreReport
 from oddtide.streams.restoring import SnapshotRefusedError
 from oddtide.streams.results import result_records
-from oddtide.streams.snapshotting import Snapshots
 from oddtide.streams.takeover import Takeover
 from oddtide.streams.transactions import PartitionWriter
 from oddtide.streams.transport import BatchApp
@@ -74,13 +74,7 @@ class _Partitions:
         )  # fmt: skip
         self._source = ControlSource(self._board.controls.pipelines, parts.artifacts)
         self._ends = LogEnds(context.broker)
-        snapshots = Snapshots(
-            parts.snapshots, parts.snapshot_policy, context.application, build=context.build,
-            folder=context.folder / "snapshots-under-way",
-            trouble=lambda reason: context.progress.role("snapshots", "degraded" if reason else "running", reason),
-            progress=context.progress,
-        )  # fmt: skip
-        self._takeover = Takeover(snapshots, self._source, self._board.plan, self._fresh)
+        self._takeover = Takeover(worker_snapshots(context, parts), self._source, self._board.plan, self._fresh)
         self._fences = Fences()
         self._report = RestoreReport()
 
