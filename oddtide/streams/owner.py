@@ -74,6 +74,7 @@ class PartitionOwner:
         last = ledger.last
         self.processor = processor
         self.dead = False
+        self._torn = False  # whether the state may be half changed: nothing may come of it any more
         self._services = services
         self._snapshots = snapshots
         self._loss = beginning.loss
@@ -102,7 +103,7 @@ class PartitionOwner:
     def keepable(self) -> bool:
         """Whether the state in memory may go on under a new ownership, if the ledger agrees. Not while a batch is
         being folded into it: its position and hash move only at the end of that."""
-        return not self._restoring and self._queue.empty and not self._folding.locked()
+        return not (self._restoring or self._torn or self._folding.locked()) and self._queue.empty
 
     async def feed(self, records: Sequence[RecordLike], acknowledge: Acknowledge) -> None:
         """Take a fetched batch. Returns when it is folded; it is acknowledged when it is committed.
@@ -115,9 +116,11 @@ class PartitionOwner:
             try:
                 await self._feed(RecordBlock.of(records), acknowledge)
             except (SnapshotRefusedError, StorageUnavailableError) as error:
+                self._torn = True
                 self._die(error)
             except BaseException:
-                self.close()  # the state may be half changed: nothing may come of it any more
+                self._torn = True
+                self.close()
                 raise
 
     async def _feed(self, records: RecordBlock, acknowledge: Acknowledge) -> None:
