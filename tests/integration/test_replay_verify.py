@@ -193,13 +193,17 @@ def test_from_a_new_epoch_on_history_is_verified_again(history: History) -> None
 
     def tamper(records: list[ResultRecord]) -> Iterable[ResultRecord]:
         start = _start(records)
-        change = ledger_changed(lambda b: {"epoch": 1, "opened": opened if start == 80 else None})
-        return change(records) if start >= 80 else []
+        nothing = {"to_offset": 80, "readings": 0, "records": 0, "scored": 0, "detections": 0, "hash": f"{stands:016x}"}
+        marker = ledger_changed(lambda b: {**nothing, "epoch": 1, "opened": opened})(records)
+        rest = ledger_changed(lambda b: {"epoch": 1})(records)
+        return [] if start < 80 else [*(list(marker)[-1:] if start == 80 else []), *rest]
 
     history.publish(partitions=[0], tamper=tamper, before=second_epoch)
     (found,) = answer("replay", "--verify", "-p", "0")
     assert (found["started"], found["status"], found["compared"]) == ("the epoch that began at 80", "equal", 2)
     assert (found["from"], found["to"]) == (80, 160)
+    (added,) = answer("ledger", "check", "-p", "0")
+    assert added["batches"] == 5
 
 
 def _offset(record: ResultRecord) -> int:

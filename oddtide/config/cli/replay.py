@@ -92,7 +92,8 @@ def _verify(cli: Cli, wanted: Wanted) -> None:
     composition = cli.composition()
     with composition.admin() as admin:
         chosen = select(composition, admin, wanted.stream, wanted.partitions)
-        admin.describe(composition.catalogue().ledger_of(chosen.topic))
+        for name in (composition.catalogue().ledger_of(chosen.topic), composition.catalogue().name("pipelines")):
+            admin.describe(name)
     found = verify(composition, chosen, ranges(composition, chosen, begin, end), jobs=wanted.jobs)
     columns = [
         "partition", "status", "from", "to", "compared", "equal", "unverifiable", "readings", "readings_per_second",

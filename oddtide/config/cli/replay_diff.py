@@ -36,7 +36,8 @@ def diff(cli: Cli, wanted: Wanted, config: Path | None, *, published: bool, html
     composition = cli.composition()
     with composition.admin() as admin:
         chosen = select(composition, admin, wanted.stream, wanted.partitions)
-        admin.describe(composition.catalogue().ledger_of(chosen.topic))
+        for name in (composition.catalogue().ledger_of(chosen.topic), composition.catalogue().name("pipelines")):
+            admin.describe(name)
     printer = _Printer(cli.output)
     found = contest(
         composition, other.settings, chosen, ranges(composition, chosen, begin, end),

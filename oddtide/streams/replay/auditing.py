@@ -40,7 +40,8 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
 class LedgerAdded(msgspec.Struct, kw_only=True):
     """What adding one partition's ledger up gave.
 
-    ``batches`` ledger records span ``from .. to`` and account for ``records`` and ``readings``. ``log``, ``results``
+    ``batches`` ledger records span ``from .. to`` and account for ``records`` and ``readings``; ``lost`` offsets were
+    cut away by retention before anybody processed them. ``log``, ``results``
     say how many of them could still be held against the log and against the result topics (retention). ``problems``
     counts all, ``listed`` names the first. ``pending`` records lie beyond the ledger: not processed yet.
     """
@@ -53,6 +54,7 @@ class LedgerAdded(msgspec.Struct, kw_only=True):
     to_offset: int | None = msgspec.field(name="to", default=None)
     records: int = 0
     holes: int = 0
+    lost: int = 0
     readings: int = 0
     scored: int = 0
     rejected: int = 0
@@ -146,7 +148,7 @@ class PartitionAudit:
         result.to_offset = batch.to_offset
         result.rejected += rejected
         result.skipped += skipped
-        for name in ("records", "holes", "readings", "scored", "detections"):
+        for name in ("records", "holes", "lost", "readings", "scored", "detections"):
             setattr(result, name, getattr(result, name) + getattr(batch, name))
 
     def settle(self) -> None:

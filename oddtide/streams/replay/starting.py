@@ -73,7 +73,7 @@ class Survey:
             return False
         opened, pointer = batch.opened, batch.snapshot
         if opened is not None and opened.state_from >= self.oldest:
-            self.epoch = (opened.state_from, batch.from_offset)
+            self.epoch = (opened.state_from, batch.to_offset)
         if pointer is not None and pointer not in self.pointers:
             self.pointers.append(pointer)
         self.hashes[batch.to_offset] = batch.hash

@@ -188,6 +188,7 @@ class HashCheck:
             result.compared += 1
             result.from_offset = batch.from_offset if result.from_offset is None else result.from_offset
             result.to_offset = batch.to_offset
+        self._note_epoch(batch)
         reason = self._foreign(batch, records) or self._tainted
         if hash_text(value) == batch.hash:
             result.equal += judged
@@ -204,6 +205,12 @@ class HashCheck:
         self._logged = entry.logged
         self._settle()
         return value
+
+    def _note_epoch(self, batch: BatchCompleted) -> None:
+        """A new epoch on the way: live, the state went on without something that this one was folded with."""
+        opened = batch.opened
+        if opened is not None and (opened.state_from >= 0 or opened.from_offset != batch.from_offset):
+            self._tainted = f"history: a new epoch begins at {batch.to_offset}"
 
     def _foreign(self, batch: BatchCompleted, records: int) -> str:
         """Why a difference at this record would prove nothing; empty where it would."""
