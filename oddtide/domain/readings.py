@@ -144,7 +144,12 @@ class SeriesColumn(_Ranges[str]):
     @classmethod
     def of(cls, names: Iterable[str]) -> SeriesColumn:
         """A column of ``names``, in bytes of its own."""
-        return cls.packing([name.encode() for name in names])
+        names = list(names)
+        together = "".join(names)
+        if not together.isascii():
+            return cls.packing([name.encode() for name in names])
+        size = np.fromiter(map(len, names), dtype=np.int64, count=len(names))
+        return cls(np.frombuffer(together.encode(), dtype=np.uint8), np.cumsum(size) - size, size)
 
     @classmethod
     def repeated(cls, name: str, count: int) -> SeriesColumn:

@@ -24,6 +24,7 @@ from oddtide.streams.codecs.json_reading import (
     Rules,
     check_fields,
     given_features,
+    plain_names,
     read_labels,
     read_one,
     read_series,
@@ -144,6 +145,8 @@ def read_columns(columns: Columns, origin: Origin, rules: Rules, position: int) 
 
 def _series(columns: Columns, origin: Origin, rules: Rules) -> tuple[list[str], BoolArray]:
     given = columns.series if isinstance(columns.series, list) else [columns.series]
+    if isinstance(columns.series, list) and plain_names(given, rules):
+        return list(given), np.ones(len(given), dtype=np.bool_)
     known: dict[object, str] = {}
     for name in {name for name in given if name is None or isinstance(name, str)}:
         try:

@@ -11,7 +11,7 @@ over to it.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -30,6 +30,7 @@ __all__ = [
     "check_fields",
     "given_features",
     "parse_json",
+    "plain_names",
     "read_labels",
     "read_one",
     "read_series",
@@ -156,6 +157,17 @@ def read_series(series: object, origin: Origin, rules: Rules) -> str:
     if not name or _CONTROL.search(name):
         raise refusal(Reason.INVALID_SERIES, f"series {show(name)} is empty or has control characters")
     return name
+
+
+def plain_names(names: Sequence[object], rules: Rules) -> bool:
+    """Whether :func:`read_series` would take all of these as they are, seen at once; False may also mean unsure."""
+    try:
+        together = "".join(names)  # type: ignore[arg-type]  # what is no text raises
+    except TypeError:
+        return False
+    lengths = set(map(len, names))  # type: ignore[arg-type]  # all are texts
+    longest = max(lengths, default=0) * (1 if together.isascii() else 4)
+    return 0 not in lengths and longest <= rules.max_series_bytes and not _CONTROL.search(together)
 
 
 def _key(key: bytes, rules: Rules) -> str:
