@@ -35,6 +35,8 @@ FloatArray: TypeAlias = NDArray[np.float64]
 #: The labels of one reading: texts by name.
 Labels: TypeAlias = Mapping[str, str]
 
+_NOTHING = np.zeros(0, dtype=np.uint8)
+_NOTHING.flags.writeable = False
 _Item_co = TypeVar("_Item_co", covariant=True)
 
 #: A moment as people and programs write it: UTC, ``2026-01-31T12:00:00.123456789Z``, trailing zeros cut.
@@ -176,7 +178,8 @@ class LabelsColumn(_Ranges[Labels | None]):
     @classmethod
     def none(cls, count: int = 0) -> LabelsColumn:
         """``count`` readings without labels."""
-        return cls.packing([b""] * count)
+        nothing = np.zeros(count, dtype=np.int64)
+        return cls(_NOTHING, nothing, nothing)
 
     @staticmethod
     def _read(raw: memoryview) -> Labels | None:

@@ -277,3 +277,40 @@ def test_times_in_text_are_exact(time: int, digits: int) -> None:
     text = str(np.datetime64(seconds, "s")) + (f".{fraction:09d}"[: digits + 1] if digits else "") + "Z"
     assert parse_time(text) == time
     assert nanoseconds([text])[0].tolist() == [time]
+
+
+def plain_arrow(names: list[str], values: list[float], first: int = 1_700_000_000_000) -> bytes:
+    table = pa.table(
+        {
+            "series": pa.array(names, pa.string()),
+            "time": pa.array(range(first, first + len(names)), pa.timestamp("ms")),
+            "value": pa.array(values, pa.float64()),
+            "id": pa.array(range(len(names)), pa.int32()),
+        }
+    )
+    sink = io.BytesIO()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return sink.getvalue()
+
+
+@st.composite
+def of_known_layout(draw: st.DrawFn) -> bytes:
+    """Of the headers that a decoder knows, now and then with other bytes in or around its columns."""
+    names = draw(st.lists(pick("s", "t", "", "ss", "\x07", "\x7f", "é"), min_size=4, max_size=4))
+    numbers = draw(st.lists(st.floats(), min_size=4, max_size=4))
+    raw = bytearray(plain_arrow(names, numbers, draw(pick(0, 1_700_000_000_000, LATEST // 10**6, -(2**62)))))
+    for _ in range(draw(pick(0, 0, 1, 2))):
+        raw[draw(st.integers(0, len(raw) - 1))] = draw(st.integers(0, 255))
+    return bytes(raw[: draw(pick(None, None, -1, -8))])
+
+
+@given(st.lists(of_known_layout(), max_size=4))
+@settings(max_examples=300, deadline=None)
+def test_a_layout_that_is_known_alters_no_outcome(raws: list[bytes]) -> None:
+    decoder = ReadingDecoder(Contract())
+    known = plain_arrow(["s", "t", "s", "t"], [1.0, 2.0, 3.0, 4.0])
+    assert len(decoder.decode([Record(0, 0, None, known)]).readings) == 4
+    for raw in (known, *raws):
+        records = [Record(7, 0, None, raw)]
+        same(decoder.decode(records), ReadingDecoder(Contract()).decode(records))

@@ -247,3 +247,25 @@ def test_a_long_text_used_often_is_looked_at_briefly() -> None:
     decoded = decode(packed(table))
     assert len(decoded.refusals) == 20_000
     assert {r.reason for r in decoded.refusals} == {"series_too_long"}
+
+
+def test_layouts_are_remembered_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("oddtide.streams.codecs.arrow_layout._MOST", 2)
+    decoder = ReadingDecoder(Contract())
+    times = pa.array([1, 2], pa.timestamp("s"))
+    for length in (1, 2, 3, 1, 1):
+        named = pa.array(["x" * length, "y" * length])
+        raw = packed(columns(series=named, time=times, value=pa.array([1.0, 2.0])))
+        assert list(decoder.decode([Record(3, 0, None, raw)]).readings.series) == named.to_pylist()
+    assert decoder._layouts is not None
+    assert len(decoder._layouts._known) <= 2
+
+
+@pytest.mark.parametrize("value", [pa.array([1, 2]), pa.array([1.0, float("nan")])])
+def test_what_is_no_plain_layout_is_read_all_the_same(value: pa.Array) -> None:
+    decoder = ReadingDecoder(Contract())
+    times = pa.array([1, 2], pa.timestamp("s"))
+    raw = packed(columns(series=pa.array(["x", "y"]), time=times, value=value))
+    first, second = (decoder.decode([Record(3, 0, None, raw)]) for _ in range(2))
+    assert first.readings.values.tolist() == second.readings.values.tolist()
+    assert first.refusals == second.refusals

@@ -21,6 +21,7 @@ import numpy as np
 
 from oddtide.domain.quality.reasons import Reason
 from oddtide.domain.readings import FloatArray, IntArray
+from oddtide.streams.codecs.arrow_layout import Layouts
 from oddtide.streams.codecs.arrow_plain import plain_block
 from oddtide.streams.codecs.blocks import Block, RowRefusal
 from oddtide.streams.codecs.columns import Columns, check_rows, read_columns
@@ -42,14 +43,21 @@ _LEGACY: Final = b"ARROW:experimental_compression"
 _META = ("series", "time", "labels", "id")
 
 
-def read_arrow(raw: bytes, origin: Origin, rules: Rules, position: int) -> tuple[Block, list[RowRefusal]]:
+def read_arrow(
+    raw: bytes, origin: Origin, rules: Rules, position: int, layouts: Layouts
+) -> tuple[Block, list[RowRefusal]]:
     """A batch in Arrow IPC. Raises ``DecodeError`` where the record as a whole is refused."""
+    known = layouts.read(raw, position)
+    if known is not None:
+        return known, []
     import pyarrow as pa
 
     try:
         checked, used = _open(raw, rules)
-        plain = _plain(checked, used, rules, position)
+        scale = _ticks(checked, used)
+        plain = plain_block(checked, _features(used, rules), scale, rules, position) if scale else None
         if plain is not None:
+            layouts.learn(raw, checked[0], _features(used, rules), scale)
             return plain, []
         columns = _columns(checked, used, rules)
     except (pa.ArrowException, OSError, ValueError, TypeError, KeyError, struct.error) as error:
@@ -70,13 +78,12 @@ def _open(raw: bytes, rules: Rules) -> tuple[list[pa.RecordBatch], list[str]]:
     return checked, used
 
 
-def _plain(batches: list[pa.RecordBatch], used: list[str], rules: Rules, position: int) -> Block | None:
+def _ticks(batches: list[pa.RecordBatch], used: list[str]) -> int:
+    """How many nanoseconds a tick of the times has; 0 where they are not timestamps."""
     import pyarrow as pa
 
     kind = batches[0].schema.field("time").type if "time" in used else pa.null()
-    if not pa.types.is_timestamp(kind):
-        return None
-    return plain_block(batches, _features(used, rules), _UNIT[kind.unit], rules, position)
+    return _UNIT[kind.unit] if pa.types.is_timestamp(kind) else 0
 
 
 def _columns(checked: list[pa.RecordBatch], used: list[str], rules: Rules) -> Columns:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from oddtide.domain.errors import DecodeError
 from oddtide.domain.quality.contract import Contract
@@ -13,6 +14,9 @@ from oddtide.streams.codecs.decoded import WHOLE_RECORD, Decoded, RecordLike, Re
 from oddtide.streams.codecs.fast import FastPath
 from oddtide.streams.codecs.json_reading import Row, Rules, read_one
 from oddtide.streams.codecs.record_block import RecordBlock
+
+if TYPE_CHECKING:
+    from oddtide.streams.codecs.arrow_layout import Layouts
 
 __all__ = ["ReadingDecoder"]
 
@@ -29,6 +33,7 @@ class ReadingDecoder:
     def __init__(self, contract: Contract) -> None:
         self._rules = Rules.of(contract)
         self._fast = FastPath(self._rules)
+        self._layouts: Layouts | None = None
 
     def decode(self, records: Sequence[RecordLike]) -> Decoded:
         """Decode ``records``; the readings and the refusals come in the records' order."""
@@ -68,6 +73,8 @@ class ReadingDecoder:
     def _batch(self, payload: Payload, position: int) -> tuple[Block, list[RowRefusal]]:
         if payload.arrow is None:
             return read_batch(payload.document, payload.origin, self._rules, position)
-        from oddtide.streams.codecs.arrow import read_arrow  # pyarrow is heavy and most streams have none
+        from oddtide.streams.codecs import arrow, arrow_layout  # pyarrow is heavy and most streams have none
 
-        return read_arrow(payload.arrow, payload.origin, self._rules, position)
+        if self._layouts is None:
+            self._layouts = arrow_layout.Layouts(self._rules)
+        return arrow.read_arrow(payload.arrow, payload.origin, self._rules, position, self._layouts)
