@@ -28,6 +28,7 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+import psutil
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from oddtide.adapters.embedded.broker import EmbeddedBroker
@@ -140,6 +141,10 @@ class Workers:
             process.wait(60)
 
 
+def note(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
 def pid_of(worker: str) -> int:
     return int(re.sub(r".*-", "", worker))
 
@@ -150,7 +155,10 @@ async def turn(watched: Watched, count: int, number: int) -> float:
     mine = [partition for partition, worker in owners.items() if worker == victim]
     began = time.monotonic()
     os.kill(pid_of(victim), number)
-    return max(await watched.taken_over(victim, mine)) - began
+    took = max(await watched.taken_over(victim, mine)) - began
+    heir = psutil.Process(pid_of(watched.last[mine[0]][0]))
+    note(f"{took:.2f} s; the process that went on has used {sum(heir.cpu_times()[:2]):.2f} s of processor time so far")
+    return took
 
 
 @asynccontextmanager
@@ -185,7 +193,7 @@ async def measure(arguments: argparse.Namespace, bootstrap: str, folder: Path) -
             try:
                 for _ in range(arguments.rounds):
                     took = await one(row, number, watched, workers, arguments)
-                    print(f"{row} {took:.2f}", file=sys.stderr)
+                    note(f"{row} {took:.2f}")
                     found.setdefault(row, []).append(took)
             finally:
                 workers.stop()

@@ -52,7 +52,7 @@ class Ends:
     not_ours: tuple[int, ...] = ()
 
 
-#: Starts child ``number`` (from 0), for the ``start``-th time (from 0).
+#: Starts child ``number`` (from 0), which was ready ``ups`` times before.
 Launch: TypeAlias = Callable[[int, int, Ends], Child]
 #: What a forked child does; returns its exit code.
 Work: TypeAlias = Callable[[int, int, Ends], int]
@@ -61,7 +61,7 @@ Work: TypeAlias = Callable[[int, int, Ends], int]
 def forking(work: Work) -> Launch:
     """Children that run ``work`` in a fork of this process. What ``work`` raises ends the child with code 1."""
 
-    def launch(number: int, start: int, ends: Ends) -> Child:
+    def launch(number: int, ups: int, ends: Ends) -> Child:
         sys.stdout.flush()
         sys.stderr.flush()
         # A signal between the fork and the child's own handlers would meet the supervisor's handler, and be lost.
@@ -69,7 +69,7 @@ def forking(work: Work) -> Launch:
         try:
             pid = os.fork()
             if pid == 0:
-                _live(work, number, start, ends)
+                _live(work, number, ups, ends)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return _Forked(pid)
@@ -77,7 +77,7 @@ def forking(work: Work) -> Launch:
     return launch
 
 
-def _live(work: Work, number: int, start: int, ends: Ends) -> None:
+def _live(work: Work, number: int, ups: int, ends: Ends) -> None:
     """The whole life of a forked child. Nothing of its parent's stack is unwound in it."""
     code = 1
     try:
@@ -90,7 +90,7 @@ def _live(work: Work, number: int, start: int, ends: Ends) -> None:
         null = os.open(os.devnull, os.O_RDONLY)
         os.dup2(null, 0)
         os.close(null)
-        code = work(number, start, ends)
+        code = work(number, ups, ends)
     except BaseException as error:
         code = _last_words(error)
     finally:
@@ -124,11 +124,11 @@ class _Forked:
 
 
 def spawning(command: Callable[[int, int], Sequence[str]]) -> Launch:
-    """Children that are programs: ``command(number, start)``, with ``--tether`` and ``--ready-fd`` for the pipes."""
+    """Children that are programs: ``command(number, ups)``, with ``--tether`` and ``--ready-fd`` for the pipes."""
 
-    def launch(number: int, start: int, ends: Ends) -> Child:
+    def launch(number: int, ups: int, ends: Ends) -> Child:
         return subprocess.Popen(
-            [*command(number, start), "--tether", str(ends.tether), "--ready-fd", str(ends.lifeline)],
+            [*command(number, ups), "--tether", str(ends.tether), "--ready-fd", str(ends.lifeline)],
             pass_fds=(ends.tether, ends.lifeline),
             stdin=subprocess.DEVNULL,
             start_new_session=True,

@@ -38,7 +38,7 @@ class _Post:
     child: Child | None = None
     lifeline: int = -1
     started: float = 0.0
-    starts: int = 0
+    ups: int = 0
     failures: int = 0
     due: float = 0.0
     ready: bool = False
@@ -122,13 +122,12 @@ class Supervisor:
         tether = [self.tether] if self.tether >= 0 else []
         not_ours = (self._asked, self._ask, self._binding, *others, *tether)
         try:
-            post.child = self.launch(post.number, post.starts, Ends(self._bound, theirs, not_ours))
+            post.child = self.launch(post.number, post.ups, Ends(self._bound, theirs, not_ours))
         except BaseException:
             self._close_lifeline(post)
             raise
         finally:
             os.close(theirs)
-        post.starts += 1
         self.report(f"worker {post.number + 1} is process {post.child.pid}")
 
     def _wait(self) -> None:
@@ -156,6 +155,7 @@ class Supervisor:
                 wait_for([post.child], _LOOK_EVERY_S)  # what is gone is its end of the pipe: itself in a moment
             return
         post.ready = True
+        post.ups += 1
         self.report(f"worker {post.number + 1} is up after {self.clock() - post.started:.1f} s")
         if not self._told and all(other.ready for other in self.posts):
             self._told = True

@@ -111,13 +111,18 @@ def test_what_a_restart_cannot_cure_ends_them_all(code: int) -> None:
         assert process.wait(20) == code
 
 
-def test_the_children_know_their_number_and_how_often_they_were_started() -> None:
+def test_the_children_know_their_number_and_how_often_they_were_up() -> None:
     # one write: two processes that print at once would mix their lines
     say = r"os.write(1, b'child %d %d\n' % (number, start))"
     work = f"{say}; ready(ends); sleep() if number or start else os._exit(1)"
     with supervised(work, count=2) as process:
         said = [heard(process, "child") for _ in range(3)]
         assert sorted(said) == ["child 0 0", "child 0 1", "child 1 0"]
+
+
+def test_one_that_never_came_up_is_as_new() -> None:
+    with supervised(r"os.write(1, b'child %d\n' % start); return 1") as process:
+        assert [heard(process, "child") for _ in range(2)] == ["child 0", "child 0"]
 
 
 def test_what_a_child_raises_is_its_end() -> None:

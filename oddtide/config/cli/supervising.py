@@ -56,11 +56,11 @@ class _Worker:
     roles: tuple[str, ...]
     verbose: bool
 
-    def __call__(self, number: int, start: int, ends: Ends) -> int:
+    def __call__(self, number: int, ups: int, ends: Ends) -> int:
         tether(ends.tether)
         try:
             composition = Composition(self.settings)
-            if not start:  # what was right at the first start need not be looked at again by a worker in a hurry
+            if not ups:  # what was right when it was up need not be looked at again by a worker in a hurry
                 check_start(composition, self.roles)
             ready = os.dup(ends.lifeline)  # closed once it is up; the lifeline itself only with the process
             mine = _roles_of(number, self.roles)
@@ -70,8 +70,8 @@ class _Worker:
 
 
 def _programs(cli: Cli, roles: tuple[str, ...]) -> Launch:
-    def command(number: int, start: int) -> list[str]:
-        mine, again = ",".join(_roles_of(number, roles)), ["--again"] if start else []
+    def command(number: int, ups: int) -> list[str]:
+        mine, again = ",".join(_roles_of(number, roles)), ["--again"] if ups else []
         return own_command(*config_arguments(cli), "worker", "--roles", mine, "--number", str(number), *again)
 
     return spawning(command)
