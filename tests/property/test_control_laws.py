@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from oddtide.domain.detection.ports import DetectorSpec, Rows, Scores
 from oddtide.domain.detection.registry import build_detector
-from oddtide.domain.errors import StateMismatchError
+from oddtide.domain.errors import ConfigurationError, StateMismatchError
 from oddtide.domain.events import Message
 from oddtide.domain.observability.controls import (
     ControlApplied,
@@ -30,6 +30,7 @@ from oddtide.domain.slots import SlotState
 from oddtide.streams.codecs.decoded import Record
 from oddtide.streams.controls import Controls, ControlSource, Place, publication
 from oddtide.streams.envelope import Envelope
+from oddtide.streams.pipeline.frames import encode_frames, expand_frame
 from oddtide.streams.pipeline.outcome import Outcome
 from oddtide.streams.pipeline.plan import StreamPlan
 from oddtide.streams.pipeline.planned_work import advance
@@ -267,3 +268,49 @@ def test_a_level_that_was_accepted_is_learnt_anew() -> None:
     assert seen == {"x": 0, "y": 30}
     assert [(c.kind, c.series, c.feedback) for c in outcome.completed.controls] == [("feedback", "x", "1")]
     assert subject.in_force.feedback == ("1",)
+
+
+def test_the_planned_work_is_part_of_the_verdict_its_frame_and_the_hash() -> None:
+    rows = [{"series": "ab"[i % 2], "time": T0 + i, "value": float(i % 5)} for i in range(30)]
+    records = [Record(i, T0, None, orjson.dumps(row)) for i, row in enumerate(rows)]
+    plan = PLANS["light"]
+    hashes = set()
+    for id, series in (("w1", "a"), ("w2", "a"), ("w1", "b"), ("w1", "nobody")):
+        controls, subject = Controls(), fresh(plan)
+        heard(controls, published(plan), declared(id, 10, 20, (series,)))
+        for control in controls.due(PLACE, subject.in_force, 0):
+            ControlSource(controls.pipelines, NoArtifacts()).apply(subject, control)
+        verdicts = subject.fold(records).verdicts
+        framed = [verdict for frame in encode_frames(verdicts) for verdict in expand_frame(frame)]
+        assert framed == list(verdicts)
+        assert {verdict.suppressed_by for verdict in framed} == ({""} if series == "nobody" else {"", id})
+        hashes.add(subject.hash)
+    assert len(hashes) == 4
+
+
+def test_a_pipeline_and_an_accepted_level_may_take_effect_together() -> None:
+    controls, subject = Controls(), fresh(DEEP)
+    source = ControlSource(controls.pipelines, NoArtifacts())
+    row = {"series": "x", "time": T0, "features": {"b": 1.0}}
+    subject.fold([Record(i, T0, None, orjson.dumps(row)) for i in range(3)])
+    heard(controls, published(VERSIONS[4]), accepted("1", "x"))
+    for control in controls.due(PLACE, subject.in_force, 3):
+        source.apply(subject, control)
+    assert (subject.in_force.pipeline, subject.in_force.feedback) == (VERSIONS[4].version, ("1",))
+
+
+def test_a_pipeline_that_cannot_be_followed_changes_nothing() -> None:
+    controls, subject, other = Controls(), fresh(DEEP), fresh(DEEP)
+    source = ControlSource(controls.pipelines, NoArtifacts())
+    records = [
+        Record(i, T0, None, orjson.dumps({"series": "x", "time": T0 + i, "features": {"b": float(i % 3)}}))
+        for i in range(20)
+    ]
+    for each in (subject, other):
+        each.fold(records[:10])
+    heard(controls, published(replace(DEEP, detectors=(DEEP.detectors[0], DetectorSpec("newfangled")))))
+    (control,) = controls.due(PLACE, subject.in_force, 10)
+    with pytest.raises(ConfigurationError, match="newfangled"):
+        source.apply(subject, control)
+    assert said([subject.fold(records[10:])]) == said([other.fold(records[10:])])
+    assert (subject.hash, subject.in_force) == (other.hash, ControlsInForce())

@@ -79,8 +79,9 @@ class Stages:
             ],
             self._drift_under(plan, toolkit, partition, kept),
         )
+        for part in after.parts.values():
+            part.grow(slots)
         every = np.arange(slots)
-        after.validator.grow(slots)
         after.validator.insert(every, self.validator.extract(every))
         after.profiles.plan = plan
         if after.drift is not None:
