@@ -10,6 +10,7 @@ from __future__ import annotations
 import mmap
 import pickle
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -174,6 +175,9 @@ def _zeros(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     if size < _BIG:
         return np.zeros(shape, dtype=dtype)
     own = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    # Linux: with small pages finding the page costs as much as reading it. Elsewhere, or where forbidden: no matter.
+    with suppress(AttributeError, OSError):
+        own.madvise(mmap.MADV_HUGEPAGE)
     return np.frombuffer(own, dtype=dtype).reshape(shape)
 
 
