@@ -68,11 +68,13 @@ def test_it_says_what_it_is_of() -> None:
 
 def test_the_first_format_is_read_for_ever() -> None:
     snapshot = decode_snapshot(FIRST.read_bytes())
-    assert (snapshot.about.position, list(snapshot.series)) == (40, ["s0", "s1", "s2"])
-    other, whole = processor(), processor()
-    restore(snapshot, other)
-    whole.fold(LOG[:40])
-    assert other.fold(LOG[40:]).completed == whole.fold(LOG[40:]).completed
+    about = snapshot.about
+    assert (about.stream, about.topic, about.partition, about.position, about.build) == ("s", "t", 0, 40, "first")
+    assert list(snapshot.series) == ["s0", "s1", "s2"]
+    assert set(snapshot.stages) == {"validator@0", "profiles@0", "detector ewma@0"}
+    seen = snapshot.stages["detector ewma@0"]["seen"]
+    assert not isinstance(seen, list)
+    assert seen.tolist() == [13, 12, 11]  # of the 40 readings, 4 cannot be decoded
 
 
 def test_an_old_format_is_brought_up_step_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
