@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import rich_click as click
@@ -285,3 +285,14 @@ def test_topics_list_needs_no_kafka_for_the_declaration() -> None:
     rows = {row["topic"]: row for row in json.loads(result.stdout)}
     assert rows["oddtide.readings.ledger"]["partitions"] == 4
     assert rows["oddtide.detections"]["carries"] == ["AnomalyDetected"]
+
+
+def test_up_says_how_to_publish_while_its_kafka_does_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    from oddtide.config.cli import up
+
+    def differ(composition: Any) -> None:
+        raise errors.ConfigurationError("The settings differ.", remedy="Publish them.")
+
+    monkeypatch.setattr(up, "check_published", differ)
+    with pytest.raises(errors.ConfigurationError, match=r"The settings differ\. `oddtide up --publish` puts"):
+        up._check_published(cast(Any, None))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal, cast
 
 import msgspec
 import pytest
@@ -24,7 +24,9 @@ from oddtide.domain.observability.controls import (
 )
 from oddtide.domain.observability.events import FeedbackGiven, FeedbackWithdrawn
 from oddtide.domain.quality.contract import Contract, FeatureRule
+from oddtide.streams.broker import BrokerAccess
 from oddtide.streams.controls import (
+    ControlBoard,
     Controls,
     Place,
     PublishedPipelines,
@@ -37,6 +39,7 @@ from oddtide.streams.controls import (
 from oddtide.streams.envelope import Envelope
 from oddtide.streams.pipeline.plan import StreamPlan
 from oddtide.streams.ports import LoggedEvent
+from oddtide.streams.topics import TopicCatalogue
 
 T = "2026-01-01T00:00:00Z"
 FOREST = DetectorSpec("pyod:IForest", label="forest")
@@ -251,3 +254,46 @@ def test_planned_work_is_due_in_every_partition_until_it_is_cancelled() -> None:
     assert (ended.work, ended.cancelled) == (None, "w1")
     assert [window.id for window in then.after(ended).planned_work] == ["w2"]
     assert [c.work and c.work.id for c in controls.due(PLACE, in_force, 8)] == ["w2"]
+
+
+class Follower:
+    """A follower that knows one event more each time it catches up."""
+
+    def __init__(self, controls: Controls, *unread: Message) -> None:
+        self.controls, self.unread = controls, list(unread)
+
+    async def start(self) -> None: ...
+    async def catch_up(self) -> None:
+        self.controls.fold(logged(self.unread.pop(0)))
+
+
+def board_of(*unread: Message) -> ControlBoard:
+    board = ControlBoard(
+        BrokerAccess("nowhere:1"), TopicCatalogue((("pumps", "plant.pumps", 4),)), [PLAN], lambda error: None,
+        worker="w", clock=lambda: 0, settings={},
+    )  # fmt: skip
+    board._follower = cast(Any, Follower(board.controls, *unread))
+    return board
+
+
+async def test_a_pipeline_that_another_owner_heard_of_first_is_waited_for() -> None:
+    board = board_of(published(PLAN), published(OTHER))
+    await board.know("pumps", ["", PLAN.version])
+    assert board.plan("pumps").version == PLAN.version
+    await board.know("pumps", [PLAN.version, ""])
+    assert len(cast(Any, board._follower).unread) == 1
+    await board.know("pumps", [OTHER.version])
+    assert board.plan("pumps").version == OTHER.version
+
+
+async def test_a_board_publishes_only_what_was_never_published(monkeypatch: pytest.MonkeyPatch) -> None:
+    board, asked = board_of(published(PLAN)), []
+
+    async def publish() -> bool:
+        asked.append(1)
+        return True
+
+    monkeypatch.setattr(board, "_publish_missing", publish)
+    await board.start()
+    await board.start()
+    assert (len(asked), board.plan("pumps").version) == (1, PLAN.version)
