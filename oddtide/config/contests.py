@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import heapq
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -162,12 +161,13 @@ def contest(
 def _contest(task: _Task, tell: Tell) -> PartitionDiff:
     from oddtide.config.composition import Composition
     from oddtide.streams.replay.differing import Contest, diff_partition
+    from oddtide.streams.replay.running import run
 
     quiet = [Composition(settings).alert_policy().of(task.stream).quiet_ns for settings in (task.settings, task.other)]
     past = history(task.settings, task.stream, task.range)
     plan = find_stream(task.other, task.stream).plan(task.other.prefix)
     asked = Contest(past, plan, quiet[0], quiet[1], published=task.published)
-    return asyncio.run(diff_partition(asked, tell, tell))
+    return run(diff_partition(asked, tell, tell))
 
 
 def differing_settings(live: Any, other: Any) -> list[dict[str, Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -126,6 +125,7 @@ def ranges(composition: Composition, chosen: Selection, start: int | str | None,
     from oddtide.streams.agents.logs import log_client
     from oddtide.streams.codecs.times import parse_time
     from oddtide.streams.replay.reading import offset_at
+    from oddtide.streams.replay.running import run
 
     async def offset(client: Any, partition: int, at: int | str | None) -> int | None:
         if not isinstance(at, str):
@@ -139,7 +139,7 @@ def ranges(composition: Composition, chosen: Selection, start: int | str | None,
                 for each in chosen.bounds
             ]
 
-    return asyncio.run(resolve())
+    return run(resolve())
 
 
 # ------------------------------------------------------------------------------------------------- ledger check
@@ -169,6 +169,7 @@ def add_up(composition: Composition, chosen: Selection, *, compacted: bool, jobs
 def _add_up(task: _AuditTask, tell: Tell) -> list[LedgerAdded]:
     from oddtide.config.composition import Composition
     from oddtide.streams.replay.counting import Audit, audit_partitions
+    from oddtide.streams.replay.running import run
 
     composition, settings = Composition(task.settings), task.settings
     plan = find_stream(settings, task.stream).plan(settings.prefix)
@@ -176,7 +177,7 @@ def _add_up(task: _AuditTask, tell: Tell) -> list[LedgerAdded]:
         plan, task.partitions, composition.broker_access(), composition.catalogue(), settings.application,
         task.compacted,
     )  # fmt: skip
-    return asyncio.run(audit_partitions(audit, tell))
+    return run(audit_partitions(audit, tell))
 
 
 # ------------------------------------------------------------------------------------------------------- verify
@@ -257,5 +258,6 @@ class _Stored:
 
 def _verify(task: _VerifyTask, tell: Tell) -> Any:
     from oddtide.streams.replay.checking import verify_partition
+    from oddtide.streams.replay.running import run
 
-    return asyncio.run(verify_partition(history(task.settings, task.stream, task.range, snapshots=True), tell))
+    return run(verify_partition(history(task.settings, task.stream, task.range, snapshots=True), tell))

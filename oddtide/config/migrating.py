@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -75,11 +74,12 @@ def migrate_stream(
 
 def _run(migration: Migration, records: int) -> tuple[int, list[PartitionChecked]]:
     from oddtide.streams.replay.migrating import check_copies, migrate
+    from oddtide.streams.replay.running import run
 
     going = Going("copying", records)
-    copied = asyncio.run(migrate(migration, going))
+    copied = run(migrate(migration, going))
     going.end()
     going = Going("checking", 2 * records)
-    checked = asyncio.run(check_copies(migration, going))
+    checked = run(check_copies(migration, going))
     going.end()
     return copied, checked

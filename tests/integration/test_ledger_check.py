@@ -29,7 +29,8 @@ def test_a_sound_history_adds_up_with_holes_bad_records_and_what_is_not_processe
     first, second = answer("ledger", "check")
     assert (first["readings"], first["scored"], first["rejected"]) == (152, 150, 2)
     end = history.ends()[history.topic][0][1]
-    assert (first["from"], first["to"], first["holes"]) == (0, end, end - 152)
+    assert (first["from"], first["holes"]) == (0, first["to"] - 152)
+    assert first["to"] in {end - 1, end}  # the aborted transaction's marker may come last
     assert first["holes"] > 0
     assert first["detections"] >= 2
     assert (first["log"], first["results"], first["problems"]) == (first["batches"], first["batches"], 0)

@@ -28,7 +28,8 @@ def test_a_sound_history_is_verified_in_whole_and_in_part(history: History) -> N
     before = history.ends()
     first, second = answer("replay", "--verify", "--jobs", "2")
     end = before[history.topic][0][1]
-    assert (first["status"], first["from"], first["to"], first["readings"]) == ("equal", 0, end, 151)
+    assert (first["status"], first["from"], first["readings"]) == ("equal", 0, 151)
+    assert first["to"] in {end - 1, end}  # the aborted transaction's marker may come last
     assert first["compared"] == first["equal"] > 10
     assert (second["status"], second["compared"], second["to"]) == ("equal", 3, 30)
     part = answer("replay", "--verify", "--from", "35", "--to", "65", "-p", "0")

@@ -21,16 +21,13 @@ _POLL_MS = 200
 
 @asynccontextmanager
 async def log_client(broker: BrokerAccess, group: str | None = None, **options: Any) -> AsyncIterator[AIOKafkaConsumer]:
-    """A connection of our own that reads committed records only; it joins no group (``group`` is for its commits)."""
-    consumer = AIOKafkaConsumer(
-        **broker.aiokafka_options(),
-        group_id=group,
-        isolation_level="read_committed",
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-        fetch_max_wait_ms=50,
-        **options,
-    )
+    """A connection of our own that reads committed records only, unless ``options`` of aiokafka say otherwise; it joins
+    no group (``group`` is for its commits)."""
+    usual = {
+        "isolation_level": "read_committed", "enable_auto_commit": False, "auto_offset_reset": "earliest",
+        "fetch_max_wait_ms": 50,
+    }  # fmt: skip
+    consumer = AIOKafkaConsumer(**broker.aiokafka_options(), group_id=group, **{**usual, **options})
     await consumer.start()
     try:
         yield consumer

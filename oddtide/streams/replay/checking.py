@@ -114,7 +114,9 @@ class Live:
         """The result, a difference narrowed down."""
         if self.check.difference is not None:
             history = self.history
-            await narrow(self.check.difference, history.plan, self._client, history.catalogue, self.result)
+            await narrow(
+                self.check.difference, history.plan, self._client, history.broker, history.catalogue, self.result
+            )
         return self.result
 
 

@@ -94,7 +94,7 @@ async def _oldest(client: AIOKafkaConsumer, audit: Audit, role: str) -> tuple[st
 
 async def _count_detections(client: AIOKafkaConsumer, audit: Audit, audits: dict[int, PartitionAudit]) -> int:
     topic, oldest = await _oldest(client, audit, "detections")
-    async for record in read_result(client, topic, audit.results):
+    async for record in read_result(client, audit.broker, topic, audit.results):
         key = detection_key(record)
         each = _of(audits, key.topic, key.partition) if key else None
         if key and each and key.application == audit.application:
@@ -105,7 +105,7 @@ async def _count_detections(client: AIOKafkaConsumer, audit: Audit, audits: dict
 
 async def _count_letters(client: AIOKafkaConsumer, audit: Audit, audits: dict[int, PartitionAudit]) -> int:
     topic, oldest = await _oldest(client, audit, "deadletters")
-    async for record in read_result(client, topic, audit.results):
+    async for record in read_result(client, audit.broker, topic, audit.results):
         letter = letter_of(record)
         each = _of(audits, letter.topic, letter.partition) if letter else None
         if letter and each:
@@ -116,7 +116,7 @@ async def _count_letters(client: AIOKafkaConsumer, audit: Audit, audits: dict[in
 
 async def _count_verdicts(client: AIOKafkaConsumer, audit: Audit, audits: dict[int, PartitionAudit]) -> int:
     topic, oldest = await _oldest(client, audit, "verdicts")
-    async for record in read_result(client, topic, audit.results):
+    async for record in read_result(client, audit.broker, topic, audit.results):
         places = frame_of(record)
         each = _of(audits, places.origin.topic, places.origin.partition) if places else None
         if places and each:

@@ -98,7 +98,9 @@ class _PublishedLive:
         history = contest.history
         topic = history.catalogue.name("detections")
         self._source = (history.plan.topic, history.partition)
-        self._records: AsyncIterator[Any] = read_result(client, topic, history.partition % history.catalogue.partitions)
+        self._records: AsyncIterator[Any] = read_result(
+            client, history.broker, topic, history.partition % history.catalogue.partitions
+        )
         self._ahead: tuple[_Place, Verdict] | None = None
 
     async def fold(self, records: RecordBlock, start: int) -> _Seen:

@@ -8,6 +8,7 @@ import msgspec
 from aiokafka import AIOKafkaConsumer
 
 from oddtide.domain.detection.events import Verdict
+from oddtide.streams.broker import BrokerAccess
 from oddtide.streams.pipeline.plan import StreamPlan
 from oddtide.streams.replay.published import published_verdicts
 from oddtide.streams.replay.verifying import Difference, Verification
@@ -19,7 +20,12 @@ _Place = tuple[int, int]
 
 
 async def narrow(
-    difference: Difference, plan: StreamPlan, client: AIOKafkaConsumer, catalogue: TopicCatalogue, result: Verification
+    difference: Difference,
+    plan: StreamPlan,
+    client: AIOKafkaConsumer,
+    broker: BrokerAccess,
+    catalogue: TopicCatalogue,
+    result: Verification,
 ) -> None:
     """Write into ``result`` where the history first differs: by every verdict where the stream publishes all, else by
     its detections, else no closer than the batch."""
@@ -33,8 +39,8 @@ async def narrow(
         if every and plan.publish != "all":
             continue
         published = await published_verdicts(
-            client, catalogue.name(role), batch.partition % catalogue.partitions, (batch.topic, batch.partition),
-            (batch.from_offset, batch.to_offset), difference.previous,
+            client, broker, catalogue.name(role), batch.partition % catalogue.partitions,
+            (batch.topic, batch.partition), (batch.from_offset, batch.to_offset), difference.previous,
         )  # fmt: skip
         if _compare(_computed(difference, every=every), published, result, role):
             return

@@ -11,8 +11,9 @@ from aiokafka import AIOKafkaConsumer
 from oddtide.domain.detection.events import AnomalyDetected, Verdict
 from oddtide.domain.errors import DecodeError
 from oddtide.domain.quality.events import ReadingRejected
+from oddtide.streams.broker import BrokerAccess
 from oddtide.streams.pipeline.frames import FRAME_TYPE, FramePlaces, expand_frame, frame_places
-from oddtide.streams.replay.reading import Bounds, bounds_of, offset_at, read_records
+from oddtide.streams.replay.reading import Bounds, bounds_of, offset_at, read_records, written_end
 from oddtide.streams.results import REJECTION_HEADER
 
 __all__ = [
@@ -104,11 +105,11 @@ def frame_verdicts(record: Any) -> Iterator[Verdict]:
 
 
 async def read_result(
-    client: AIOKafkaConsumer, topic: str, partition: int, since_ms: int | None = None
+    client: AIOKafkaConsumer, broker: BrokerAccess, topic: str, partition: int, since_ms: int | None = None
 ) -> AsyncIterator[Any]:
-    """The committed records of one partition of a result topic; ``since_ms`` leaves out what is older than that, but
-    for what clocks that lie apart could have misplaced."""
-    bounds = await bounds_of(client, topic, partition)
+    """Every record of one partition of a result topic that is committed by now; ``since_ms`` leaves out what is older
+    than that, but for what clocks that lie apart could have misplaced."""
+    bounds = Bounds((await bounds_of(client, topic, partition)).begin, await written_end(broker, topic, partition))
     if since_ms is not None:
         start = await offset_at(client, topic, partition, max(0, since_ms - _CLOCKS_APART_MS))
         bounds = Bounds(max(start, bounds.begin), bounds.end)
@@ -118,12 +119,18 @@ async def read_result(
 
 
 async def published_verdicts(
-    client: AIOKafkaConsumer, topic: str, partition: int, source: tuple[str, int], span: tuple[int, int], since_ms: int
+    client: AIOKafkaConsumer,
+    broker: BrokerAccess,
+    topic: str,
+    partition: int,
+    source: tuple[str, int],
+    span: tuple[int, int],
+    since_ms: int,
 ) -> dict[tuple[int, int], Verdict]:
     """The verdicts published about ``[from, to)`` of a source (topic, partition), by (offset, row). ``topic`` is the
     verdicts topic or the detections topic."""
     found = {}
-    async for record in read_result(client, topic, partition, since_ms):
+    async for record in read_result(client, broker, topic, partition, since_ms):
         for verdict in _verdicts_in(record):
             if (verdict.topic, verdict.partition) == source and span[0] <= verdict.offset < span[1]:
                 found[verdict.offset, verdict.row] = verdict

@@ -28,6 +28,7 @@ __all__ = [
     "read_ledger",
     "read_range",
     "read_records",
+    "written_end",
 ]
 
 
@@ -63,6 +64,13 @@ async def bounds_of(client: AIOKafkaConsumer, topic: str, partition: int) -> Bou
     """How far a partition reaches now, committed records only."""
     found = await topic_bounds(client, topic, [partition])
     return Bounds(*found[TopicPartition(topic, partition)])
+
+
+async def written_end(broker: BrokerAccess, topic: str, partition: int) -> int:
+    """The partition's end, what is not committed yet included. Who reads committed records up to there has everything
+    that was committed by now: another owner's open transaction hides what lies behind it, until it ends."""
+    async with log_client(broker, isolation_level="read_uncommitted") as client:
+        return (await bounds_of(client, topic, partition)).end
 
 
 async def offset_at(client: AIOKafkaConsumer, topic: str, partition: int, time_ms: int) -> int:
