@@ -254,7 +254,8 @@ class PartitionOwner:
                 await self._queue.drained()
 
     async def part(self, timeout_s: float) -> None:
-        """Settle, and leave a snapshot behind so that the next owner starts at once; within ``timeout_s``."""
+        """Settle, and leave a snapshot behind, where that takes less than the next owner would fold again; within
+        ``timeout_s``."""
         began = time.monotonic()
         await self.settle(timeout_s)
         if self.dead or self._restoring or not self._queue.empty:
@@ -270,7 +271,7 @@ class PartitionOwner:
     async def _last_snapshot(self) -> None:
         await self._snapshots.finish()
         async with self._folding:
-            if self._snapshots.behind:
+            if self._snapshots.worthwhile:
                 await self._snapshots.take()
         await self._snapshots.finish()
         self._name_snapshot()

@@ -175,6 +175,11 @@ class Snapshotter:
         """Whether one is being written."""
         return self._task is not None and not self._task.done()
 
+    @property
+    def worthwhile(self) -> bool:
+        """Whether a parting owner should take one: folding again what came since the last would take longer."""
+        return self.behind and (self._urgent or self._folded_s >= self._cost.total)
+
     def folded(self, seconds: float) -> None:
         """So much folding would have to be done again."""
         self._folded_s += seconds

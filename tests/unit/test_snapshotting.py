@@ -191,6 +191,20 @@ async def test_a_parting_owner_leaves_one_behind_and_the_next_begins_with_it() -
     assert subject.batches[-1].hash == hash_text(undisturbed(subject.log).hash)
 
 
+async def test_a_parting_owner_leaves_none_where_folding_again_is_quicker() -> None:
+    subject = world()
+    owner = await subject.take()
+    await subject.feed(33)
+    await subject.snapshot()
+    subject.snapshots._cost.writing = 1_000.0
+    await subject.feed(10)
+    await owner.part(10)
+    assert list(pointers(subject)) == [33]
+    subject.snapshots.folded(2_000.0)
+    await owner.part(10)
+    assert list(pointers(subject)) == [33, 43]
+
+
 async def test_a_parting_owner_waits_no_longer_than_it_may() -> None:
     subject = world()
     owner = await subject.take()
