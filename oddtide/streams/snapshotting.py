@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import gettempdir
@@ -18,8 +18,9 @@ from weakref import WeakKeyDictionary
 
 import structlog
 
-from oddtide.domain.errors import DecodeError, NotFoundError, StorageUnavailableError
+from oddtide.domain.errors import DecodeError, StorageUnavailableError
 from oddtide.domain.observability.ledger import SnapshotPointer
+from oddtide.streams.no_snapshots import NoSnapshots
 from oddtide.streams.pipeline.processor import PartitionProcessor
 from oddtide.streams.pipeline.snapshot import Part, Snapshot, decode_snapshot, encode_snapshot, take
 from oddtide.streams.ports import SnapshotStore
@@ -68,7 +69,7 @@ class Snapshots:
         progress: ProgressBoard | None = None,
     ) -> None:
         self.on = store is not None
-        self.store = store if store is not None else _NoStore()
+        self.store = store if store is not None else NoSnapshots()
         self.policy = policy
         self.build = build
         self.clock = clock
@@ -306,19 +307,3 @@ class Snapshotter:
         tasks = {task for task in (self._task, self._sweeping) if task is not None}
         if tasks:
             await asyncio.wait(tasks)
-
-
-class _NoStore:
-    """What a worker without a store has: nothing."""
-
-    def put(self, name: str, content: Sequence[bytes | memoryview]) -> tuple[str, str]:
-        raise StorageUnavailableError("This worker has no store of snapshots.", remedy="Give it one.")
-
-    def get(self, reference: str, digest: str) -> bytes:
-        raise NotFoundError(f"This worker has no store, and so not {reference}.", remedy="Give it one.")
-
-    def references(self, name: str) -> list[str]:
-        return []
-
-    def delete(self, reference: str) -> None:
-        """Nothing to delete."""

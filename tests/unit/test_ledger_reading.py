@@ -89,6 +89,7 @@ async def test_no_partitions_take_no_connection(monkeypatch: pytest.MonkeyPatch)
 async def test_the_oldest_offsets_are_asked_for_over_one_connection(log: Watched) -> None:
     ends = LogEnds(NOWHERE)
     await ends.stop()
-    assert await asyncio.gather(ends.earliest("t", [0]), ends.earliest("t", [0])) == [{0: 0}, {0: 0}]
+    one, other = await asyncio.gather(ends.earliest("t", [0]), ends.earliest("t", [0]))
+    assert one == other == {0: 0}
     await ends.stop()
     assert (log.started, log.stopped) == (1, 1)

@@ -13,12 +13,13 @@ from oddtide.domain.errors import DecodeError, FoldError, NotFoundError, StateMi
 from oddtide.domain.observability.ledger import SnapshotPointer
 from oddtide.streams import takeover
 from oddtide.streams.codecs.container import read_container, write_container
+from oddtide.streams.no_snapshots import NoSnapshots
 from oddtide.streams.pipeline.running_hash import hash_text
 from oddtide.streams.pipeline.sleeping import MemoryBudget, Sleeping
 from oddtide.streams.pipeline.snapshot import Part
 from oddtide.streams.restoring import SnapshotRefusedError
 from oddtide.streams.scratch import Scratch
-from oddtide.streams.snapshotting import SnapshotPolicy, _NoStore
+from oddtide.streams.snapshotting import SnapshotPolicy
 from tests.property.recovery_world import Store, World, log_of, pointers, undisturbed
 
 FULL = StorageUnavailableError("No space left on device.", remedy="Free space.")
@@ -167,7 +168,7 @@ async def test_without_a_store_none_are_taken() -> None:
     await subject.feed(10)
     await subject.snapshot()
     assert subject.store.blobs == {}
-    nothing = _NoStore()
+    nothing = NoSnapshots()
     assert nothing.references("a") == []
     nothing.delete("a")
     with pytest.raises(StorageUnavailableError):
