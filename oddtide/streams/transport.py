@@ -86,6 +86,15 @@ class _CommittedReads(driver.AIOKafkaConsumerThread):
             fenced=lambda error: _crash(app, loop, error),
         )
 
+    async def stop(self) -> None:
+        """Stop, also where a crash has ended the thread already: mode would print a traceback of its own then, which
+        hides the reason for the crash."""
+        try:
+            await super().stop()
+        except RuntimeError:
+            if not self.thread_loop.is_closed():
+                raise
+
     async def on_thread_stop(self) -> None:
         leave_at_end(self._consumer)
         await super().on_thread_stop()
@@ -102,8 +111,9 @@ class _CommittedReads(driver.AIOKafkaConsumerThread):
 
 
 def _crash(app: Any, loop: asyncio.AbstractEventLoop, error: Exception) -> None:
-    """End ``app`` from another thread."""
-    asyncio.run_coroutine_threadsafe(app.crash(error), loop)
+    """End ``app`` from another thread; nothing happens where its event loop has ended already."""
+    if not loop.is_closed():
+        asyncio.run_coroutine_threadsafe(app.crash(error), loop)
 
 
 class _BatchConsumer(driver.Consumer):
