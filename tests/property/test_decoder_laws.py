@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -305,8 +306,9 @@ def of_known_layout(draw: st.DrawFn) -> bytes:
     return bytes(raw[: draw(pick(None, None, -1, -8))])
 
 
+@pytest.mark.kernels
 @given(st.lists(of_known_layout(), max_size=4))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_a_layout_that_is_known_alters_no_outcome(raws: list[bytes]) -> None:
     decoder = ReadingDecoder(Contract())
     known = plain_arrow(["s", "t", "s", "t"], [1.0, 2.0, 3.0, 4.0])
