@@ -117,7 +117,7 @@ def test_killed_at_random_moments_it_loses_and_repeats_nothing(history: History)
         sys.executable, "-c", SMALL_CHUNKS, "topics", "migrate", "--to", target, "--partitions", "3",
     ]  # fmt: skip
     kills = 0
-    while kills < 6:
+    while kills < 4:
         process = subprocess.Popen(command, env=os.environ.copy(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         before = positions(history, target)
         while process.poll() is None and positions(history, target) == before:
