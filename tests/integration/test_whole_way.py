@@ -1,25 +1,20 @@
 """The whole way, through the command line alone: files pushed through a real Kafka and worker give the verdicts that
-``oddtide detect`` gives of the same files; killed in the middle, a worker leaves no reading unaccounted for."""
+``oddtide detect`` gives of the same files. What kills change (nothing) is the matter of ``tests/torture``."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import os
-import signal
 import subprocess
 import sys
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 import pytest
 
-from oddtide.domain.observability.ledger import BatchCompleted, check_batch, check_succession
 from oddtide.streams.broker import BrokerAccess
 from oddtide.streams.ledger import read_ledgers
 from oddtide.streams.pipeline.frames import expand_frame
@@ -56,9 +51,6 @@ class Cli:
         assert done.returncode == code, f"{arguments} ended with {done.returncode}:\n{done.stderr}"
         return done.stdout
 
-    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(self.command(*arguments), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
     @contextmanager
     def worker(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
         """A worker process of the ingest role; asked to stop at the end, which it must do in order."""
@@ -75,12 +67,6 @@ class Cli:
         """What ``oddtide detect`` says of a file, with the stream's own settings."""
         lines = self.run("detect", str(file), "--stream", "readings", "--all", "--output", "jsonl").splitlines()
         return [json.loads(line) for line in lines]
-
-    async def ledgers(self) -> dict[int, list[BatchCompleted]]:
-        ledgers: dict[int, list[BatchCompleted]] = {partition: [] for partition in range(PARTITIONS)}
-        for record in await self.platform().records(f"{self.topic}.ledger"):
-            ledgers[record.partition].append(msgspec.json.decode(record.value, type=BatchCompleted))
-        return ledgers
 
     def platform(self) -> Platform:
         return Platform(self.kafka, self.topic.removesuffix(".readings"), self.folder, PARTITIONS)
@@ -126,39 +112,3 @@ async def test_the_worker_says_what_detect_says_of_the_same_files(cli: Cli) -> N
         mine = [comparable(verdict) for verdict in found if verdict["series"] == series]
         assert mine == [comparable(verdict) for verdict in verdicts]
     assert any(verdict["is_anomaly"] for verdict in found)
-
-
-def noise(folder: Path, rows: int) -> Path:
-    values = np.random.default_rng(5).normal(20, 1, rows)
-    file = folder / "noise.csv"
-    lines = [f"{1_700_000_000 + i},sensor-{i % 40},{values[i]:.6f}" for i in range(rows)]
-    file.write_text("\n".join(["time,series,value", *lines]) + "\n")
-    return file
-
-
-@pytest.mark.timeout(300)
-async def test_killed_in_the_middle_no_reading_is_lost_and_repeats_are_counted(
-    cli: Cli, tmp_path: Path, record_property: Callable[[str, object], None]
-) -> None:
-    rows, kills = 60_000, 0
-    file = noise(tmp_path, rows)
-    producer = cli.start("produce", str(file), "--rate", "12000")
-    while kills < 2:
-        seen = await cli.readings_in_ledger()
-        with cli.worker() as process:
-            await cli.settled(min(seen + 5_000, rows))
-            os.kill(process.pid, signal.SIGKILL)
-            process.wait(10)
-            kills += 1
-    assert producer.wait(60) == 0
-    with cli.worker():
-        await cli.settled(rows)
-    for ledger in (await cli.ledgers()).values():
-        for previous, batch in zip([None, *ledger[:-1]], ledger, strict=True):
-            assert check_batch(batch) == []
-            assert check_succession(previous, batch) == []
-    counts = Counter(verdict["id"] for verdict in await cli.verdicts())
-    repeats = sum(counts.values()) - len(counts)
-    record_property("repeats", repeats)
-    assert len(counts) == rows
-    assert repeats == 0

@@ -29,7 +29,7 @@ def main(argv: list[str] | None = None) -> int:
     with _folder(arguments.keep) as folder:
         reports = list(_played(chosen, folder, arguments))
     print(as_json(reports) if arguments.output == "json" else as_table(reports))
-    return 6 if any(report.problems for report in reports) else 0
+    return 6 if not reports or any(report.problems for report in reports) else 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -48,8 +48,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _played(chosen: list[Scenario], folder: Path, arguments: argparse.Namespace) -> Iterator[Report]:
-    end = time.monotonic() + 60 * arguments.minutes
     with _kafka(folder / "kafka") as shared:
+        end = time.monotonic() + 60 * arguments.minutes
         for number in range(1_000_000):
             for scenario in chosen:
                 if time.monotonic() > end:
@@ -59,13 +59,15 @@ def _played(chosen: list[Scenario], folder: Path, arguments: argparse.Namespace)
 
 
 def _played_once(scenario: Scenario, shared: EmbeddedBroker, folder: Path, seed: int, rounds: int) -> Report:
-    place = Place(shared.start(), f"{folder.name}-{time.time_ns() // 1_000_000}", folder, seed)
-    if not scenario.own_kafka:
-        report = asyncio.run(play(scenario, place, times=rounds))
-    else:
-        with _kafka(folder / "kafka") as own:
-            place = Place(own.start(), place.name, folder, seed, own)
-            report = asyncio.run(play(scenario, place, times=rounds))
+    name = f"{folder.name}-{time.time_ns() // 1_000_000}"
+    try:
+        if not scenario.own_kafka:
+            report = asyncio.run(play(scenario, Place(shared.start(), name, folder, seed), times=rounds))
+        else:
+            with _kafka(folder / "kafka") as own:
+                report = asyncio.run(play(scenario, Place(own.start(), name, folder, seed, own), times=rounds))
+    except Exception as error:  # one scenario that cannot be played must not hide what the others show
+        report = Report(scenario.name, seed, complaints=[f"not played to its end: {error!r}"])
     verdict = "; ".join(report.problems) or "every promise held"
     print(f"{scenario.name}, seed {seed}: {report.kills} kills in {report.seconds:.0f} s: {verdict}", file=sys.stderr)
     return report

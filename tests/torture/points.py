@@ -8,11 +8,18 @@
 ``ledger_read``    ledgers are read, no state is rebuilt
 ``silent_fold``    a batch is about to be folded in silence
 ``restored``       the state is rebuilt and equals the ledger's, nothing is committed since
+``snap_begun``     a snapshot's state is copied, nothing of it is written
+``snap_unsynced``  its content is written to a draft, not yet seen to the disk
+``snap_renamed``   the draft has its final name, its folder is not yet seen to the disk
+``snap_stored``    it is durable, no ledger record names it
+``snap_sweeping``  a ledger record names it, an older one is about to be deleted
+``snap_read``      an owner has read one back, and begins with it
 =================  =====================================================================================
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from functools import wraps
 from importlib import import_module
@@ -22,7 +29,12 @@ from tests.torture.faults import FaultPlan
 
 __all__ = ["POINTS", "install"]
 
-POINTS = ("begun", "written", "committed", "fenced", "ledger_read", "silent_fold", "restored")
+POINTS = (
+    "begun", "written", "committed", "fenced", "ledger_read", "silent_fold", "restored", "snap_begun", "snap_unsynced",
+    "snap_renamed", "snap_stored", "snap_sweeping", "snap_read",
+)  # fmt: skip
+
+_in_snapshot = threading.local()
 
 Wrapper = Callable[[FaultPlan, Callable[..., Any]], Callable[..., Any]]
 
@@ -76,18 +88,6 @@ def _after(point: str) -> Wrapper:
     return wrapper
 
 
-def _before(point: str) -> Wrapper:
-    def wrapper(plan: FaultPlan, original: Callable[..., Any]) -> Callable[..., Any]:
-        @wraps(original)
-        async def passing(*arguments: Any, **options: Any) -> Any:
-            plan.reached(point)
-            return await original(*arguments, **options)
-
-        return passing
-
-    return wrapper
-
-
 def _taking(plan: FaultPlan, original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
     async def take(*arguments: Any, **options: Any) -> Any:
@@ -107,14 +107,51 @@ def _quietly(plan: FaultPlan, original: Callable[..., Any]) -> Callable[..., Any
     return fold
 
 
-def _restored(plan: FaultPlan, original: Callable[..., Any]) -> Callable[..., Any]:
-    @wraps(original)
-    def restored(*arguments: Any, **options: Any) -> Any:
-        result = original(*arguments, **options)
-        plan.reached("restored")
-        return result
+def _called(before: str = "", after: str = "") -> Wrapper:
+    def wrapper(plan: FaultPlan, original: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(original)
+        def call(*arguments: Any, **options: Any) -> Any:
+            if before:
+                plan.reached(before)
+            result = original(*arguments, **options)
+            if after:
+                plan.reached(after)
+            return result
 
-    return restored
+        return call
+
+    return wrapper
+
+
+def _storing(plan: FaultPlan, original: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(original)
+    def write(*arguments: Any, **options: Any) -> Any:
+        with plan.recorder.during("snapshot"):
+            plan.reached("snap_begun")
+            _in_snapshot.now = True
+            try:
+                result = original(*arguments, **options)
+            finally:
+                _in_snapshot.now = False
+            plan.reached("snap_stored")
+            return result
+
+    return write
+
+
+def _in_storing(point: str) -> Wrapper:
+    """Before the call, where a snapshot is being stored by this thread."""
+
+    def wrapper(plan: FaultPlan, original: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(original)
+        def call(*arguments: Any, **options: Any) -> Any:
+            if getattr(_in_snapshot, "now", False):
+                plan.reached(point)
+            return original(*arguments, **options)
+
+        return call
+
+    return wrapper
 
 
 _PLACES: dict[str, Wrapper] = {
@@ -124,5 +161,10 @@ _PLACES: dict[str, Wrapper] = {
     "oddtide.streams.agents.ingest:read_ledgers": _after("ledger_read"),
     "oddtide.streams.agents.ingest:_Partitions._take": _taking,
     "oddtide.streams.restoring:Restoration.fold": _quietly,
-    "oddtide.streams.restoring:Restoration.finish": _restored,
+    "oddtide.streams.restoring:Restoration.finish": _called(after="restored"),
+    "oddtide.streams.snapshotting:Snapshotter.write": _storing,
+    "oddtide.streams.snapshotting:Snapshotter._sweep": _called(before="snap_sweeping"),
+    "oddtide.streams.takeover:Takeover.load": _called(after="snap_read"),
+    "os:fsync": _in_storing("snap_unsynced"),
+    "oddtide.adapters.blobs.folder:_sync": _in_storing("snap_renamed"),
 }

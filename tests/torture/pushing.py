@@ -14,9 +14,9 @@ from aiokafka import AIOKafkaProducer
 
 from tests.torture.stage import PARTITIONS
 
-__all__ = ["Load", "Pusher"]
+__all__ = ["START_MS", "Load", "Pusher"]
 
-_START_MS = 1_700_000_000_000
+START_MS = 1_700_000_000_000
 _TICK_S = 0.05
 #: Records of one transaction, where the source is transactional; every third is aborted.
 _TRANSACTION = 40
@@ -44,7 +44,7 @@ class Load:
             value = random.gauss(20.0, 1.5) + (400.0 if random.random() < 0.002 else 0.0)
             body: bytes | None = b'{"series":"sensor-%04d","time":%d,"value":%.6f}' % (
                 series,
-                _START_MS + 10 * i,
+                START_MS + 10 * i,
                 value,
             )
             if self.bad_every and i % self.bad_every == self.bad_every - 1:

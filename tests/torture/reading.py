@@ -1,11 +1,11 @@
-"""Topics read to their end, as committed readers or any others see them."""
+"""Topics read to their end, as committed readers or any others see them; and set."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Literal
@@ -53,8 +53,8 @@ class LedgerFollower:
         self._consumer = _consumer(kafka, "read_committed")
         self._sources = [TopicPartition(ledger, p) for p in range(partitions)]
         self.position = dict.fromkeys(range(partitions), 0)
-        self.readings = 0
-        self.batches = 0
+        #: The offset of the newest snapshot that the ledger names, by partition; -1 for none.
+        self.snapshot = dict.fromkeys(range(partitions), -1)
         #: Seconds (monotonic clock) at which the last ledger record was seen, by partition.
         self.seen_at = dict.fromkeys(range(partitions), 0.0)
         self._moved = asyncio.Event()
@@ -81,8 +81,7 @@ class LedgerFollower:
                 for record in records:
                     batch = msgspec.json.decode(record.value, type=BatchCompleted)
                     self.position[source.partition] = batch.to_offset
-                    self.readings += batch.readings
-                    self.batches += 1
+                    self.snapshot[source.partition] = batch.snapshot.offset if batch.snapshot else -1
                 self.seen_at[source.partition] = time.monotonic()
             self._moved.set()
 
@@ -95,9 +94,13 @@ class LedgerFollower:
         wanted = list(partitions)
         return await self._until(lambda: [p for p in wanted if self.seen_at[p] <= since], timeout_s)
 
-    async def _until(self, behind: Any, timeout_s: float) -> list[int]:
+    async def snapshots_after(self, offsets: Mapping[int, int], timeout_s: float) -> list[int]:
+        """Wait until each ledger names a snapshot beyond the offset; returns the partitions whose does not in time."""
+        return await self._until(lambda: [p for p, at in offsets.items() if self.snapshot[p] <= at], timeout_s)
+
+    async def _until(self, behind: Callable[[], list[int]], timeout_s: float) -> list[int]:
         deadline = time.monotonic() + timeout_s
-        left: list[int] = behind()
+        left = behind()
         while left and time.monotonic() < deadline:
             self._moved.clear()
             with suppress(TimeoutError):

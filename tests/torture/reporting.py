@@ -12,8 +12,8 @@ __all__ = ["as_json", "as_table"]
 
 _HEAD = (
     "scenario", "runs", "kills", "of these injected", "in an open transaction", "in a snapshot", "in recovery",
-    "frozen", "Kafka killed", "SIGTERMs", "readings", "aborted records", "missing", "repeated", "altered",
-    "ledger problems", "hash equal",
+    "frozen", "Kafka killed", "SIGTERMs", "begun from snapshots", "readings", "aborted records", "missing", "repeated",
+    "altered", "ledger problems", "hash equal",
 )  # fmt: skip
 
 
@@ -28,7 +28,7 @@ def as_table(reports: Sequence[Report]) -> str:
     rows = [_row(name, [report for report in reports if report.scenario == name]) for name in names]
     lines = [_line(_HEAD), _line(["---"] * len(_HEAD)), *map(_line, rows), _line(_row("all", reports))]
     problems = [f"{each.scenario} (seed {each.seed}): {problem}" for each in reports for problem in each.problems]
-    return "\n".join([*lines, "", *(problems or ["every promise held"])])
+    return "\n".join([*lines, "", *(problems or ["every promise held" if reports else "nothing was played"])])
 
 
 def _row(name: str, reports: Sequence[Report]) -> list[object]:
@@ -44,6 +44,7 @@ def _row(name: str, reports: Sequence[Report]) -> list[object]:
         sum(report.stops for report in reports),
         sum(report.broker_kills for report in reports),
         sum(report.terminations for report in reports),
+        sum(report.snapshots_used for report in reports),
         sum(each.readings for each in found),
         sum(each.aborted for each in found),
         sum(each.missing for each in found),

@@ -18,6 +18,7 @@ from tests.torture.faults import Fault
 from tests.torture.pushing import Load, Pusher
 from tests.torture.reading import LedgerFollower, log_ends
 from tests.torture.stage import PARTITIONS, Stage, Worker
+from tests.torture.undisturbed import warm_up
 
 __all__ = ["Place", "Report", "Run", "Scenario", "play"]
 
@@ -41,6 +42,7 @@ class Report:
     stops: int = 0
     broker_kills: int = 0
     terminations: int = 0
+    snapshots_used: int = 0
     notes: list[str] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
     findings: Findings = field(default_factory=Findings)
@@ -135,11 +137,29 @@ class Run:
             self.report.complaints.append(f"worker {worker.number} ended with {code} on SIGTERM")
         return time.monotonic() - began
 
+    async def cli(self, *arguments: str) -> None:
+        """The shipped command line, with the settings as they are now."""
+        code, said = await asyncio.to_thread(self.stage.cli, arguments)
+        if code:
+            self.report.complaints.append(f"oddtide {' '.join(arguments)} ended with {code}: {said[-500:]}")
+
     def look_for_deserters(self) -> None:
         """Complain of workers that ended though nobody harmed them."""
         for worker in self.stage.workers:
             if not worker.alive and worker.number not in self.harmed:
                 self.report.complaints.append(f"worker {worker.number} ended by itself: {worker.last_words}")
+
+    async def snapshots_go_on(self) -> None:
+        """Wait until every partition has a newer snapshot than now."""
+        left = await self.ledger.snapshots_after(dict(self.ledger.position), PATIENCE_S)
+        if left:
+            self.report.complaints.append(f"no snapshot for {PATIENCE_S:g} s in partitions {left}")
+
+    async def logs(self, text: str) -> None:
+        """Wait until some worker logs ``text`` once more."""
+        before = self.stage.logged(text)
+        if not await self._comes(lambda: self.stage.logged(text) > before):
+            self.report.complaints.append(f"nobody said {text!r} for {PATIENCE_S:g} s")
 
     def kill_kafka(self) -> None:
         """-9 on the broker."""
@@ -148,6 +168,8 @@ class Run:
         assert status is not None
         os.kill(status.pid, signal.SIGKILL)
         self.report.broker_kills += 1
+        while self.broker.status() is not None:
+            time.sleep(0.01)
 
     def start_kafka(self) -> None:
         """Start the broker again, on what it left."""
@@ -164,7 +186,8 @@ class Run:
 @dataclass(frozen=True)
 class Scenario:
     """A kind of harm: ``harm`` does it, ``rounds`` times, while readings come. ``own_kafka``: it harms the broker.
-    ``quick``: fit for CI. ``must_abort``: a kill must have struck an open transaction."""
+    ``quick``: fit for CI. ``must_abort``: a kill must have struck an open transaction. ``must_use``: an owner must have
+    begun from a snapshot."""
 
     name: str
     harm: Callable[[Run], Awaitable[None]]
@@ -176,6 +199,9 @@ class Scenario:
     own_kafka: bool = False
     quick: bool = True
     must_abort: bool = False
+    must_use: bool = False
+    worker: str = ""
+    apart: bool = False
 
 
 @dataclass(frozen=True)
@@ -193,15 +219,22 @@ async def play(scenario: Scenario, place: Place, *, times: int = 1) -> Report:
     """Set the stage, push, harm (``times`` as many rounds), let everything be processed, stop in order, and check."""
     report = Report(scenario.name, place.seed)
     began = time.monotonic()
-    stage = Stage(place.kafka, place.name, place.folder, stream=scenario.stream, settings=scenario.settings)
+    stage = Stage(
+        place.kafka, place.name, place.folder, stream=scenario.stream, worker=scenario.worker,
+        settings=scenario.settings, apart=scenario.apart,
+    )  # fmt: skip
     try:
         await asyncio.to_thread(stage.create_topics, scenario.topic)
+        await asyncio.to_thread(warm_up, stage, scenario.load)
         await _act(scenario, place, stage, report, times)
     finally:
         stage.close()
     report.findings = await check(stage)
     if scenario.must_abort and not report.findings.aborted:
         report.complaints.append("no kill struck an open transaction: nothing was aborted")
+    report.snapshots_used = stage.logged("begun_from=snapshot")
+    if scenario.must_use and not report.snapshots_used:
+        report.complaints.append("no owner began from a snapshot")
     report.seconds = time.monotonic() - began
     return report
 

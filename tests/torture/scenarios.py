@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 
+from tests.torture.disks import small_disk
 from tests.torture.faults import Fault
 from tests.torture.pushing import Load
 from tests.torture.reading import has_holes, set_topic
@@ -14,7 +15,12 @@ from tests.torture.stage import PARTITIONS, SESSION_S
 __all__ = ["scenarios"]
 
 _DEEP = 'profile = "deep"\nprofile_every = 50\n'
+_COMPACTED = {"cleanup.policy": "compact", "segment.ms": "1000", "min.cleanable.dirty.ratio": "0.01"}
+_EWMA = 'detectors = [{{ kind = "ewma", parameters = {{ alpha = {alpha:.2f} }} }}]'
 _TRANSACTION_POINTS = ("begun", "written", "committed")
+_SNAPSHOT_POINTS = ("snap_begun", "snap_unsynced", "snap_renamed", "snap_stored", "snap_sweeping")
+_SNAPSHOTS = "[snapshots]\nevery_s = 0.3\nshare = 1.0\nkeep = 2"
+_SHARED = f"{_SNAPSHOTS}\nurl = 'file://FOLDER/shared'\n[artifacts]\nkey = 'the same on all machines, as it must be'"
 _RECOVERY_POINTS = ("fenced", "ledger_read", "silent_fold", "restored")
 
 
@@ -23,8 +29,11 @@ async def random_kills(run: Run) -> None:
     for _ in range(2):
         run.start()
     for _ in range(run.rounds):
-        await run.pause(0.5, 5.0)
-        await run.kill(run.random.choice(run.stage.living))
+        victim = run.random.choice(run.stage.living)
+        if run.random.random() < 0.7:  # else perhaps while it starts
+            await run.up(victim)
+        await run.pause(0.0, 4.0)
+        await run.kill(victim)
         run.start()
 
 
@@ -101,6 +110,57 @@ async def scaling(run: Run) -> None:
     await run.goes_on()
 
 
+async def kills_in_snapshots(run: Run) -> None:
+    """-9 in every step of a snapshot and of beginning with one, one worker after the other, while another one works."""
+    run.start()
+    for _ in range(run.rounds):
+        for point in _SNAPSHOT_POINTS:
+            await run.struck(run.start([Fault(point, run.random.randint(1, 3))]))
+        await run.struck(run.start([Fault("snap_read", 1)]))
+        await run.goes_on()
+
+
+async def disk_full(run: Run) -> None:
+    """The disk that snapshots go to fills up, really where this user may mount a small one, else as the worker is made
+    to believe. The stream goes on without; killed now, owners begin from the older ones. Then there is room again."""
+    with small_disk(run.stage.snapshots) as fill:
+        for _ in range(run.rounds):
+            pretended = [] if fill else [Fault("snap_unsynced", 2 * PARTITIONS, "disk_full", times=20)]
+            worker = run.start(pretended)
+            await run.snapshots_go_on()
+            if fill:
+                fill()
+            await run.logs("snapshot not stored")
+            await run.goes_on()
+            await run.kill(worker)
+            worker = run.start()
+            await run.goes_on()
+            if fill:
+                fill(False)
+            await run.snapshots_go_on()
+            await run.kill(worker)
+    run.start()
+
+
+async def rotten(run: Run) -> None:
+    """Between two owners the newest snapshot of every partition is damaged; then all of them are, and some deleted."""
+    for number in range(2 * run.rounds):
+        worker = run.start()
+        await run.snapshots_go_on()
+        await run.snapshots_go_on()
+        await run.kill(worker)
+        for folder in run.stage.snapshots.glob("*/*"):
+            files = sorted(path for path in folder.rglob("*") if path.is_file())
+            for i, file in enumerate(files if number % 2 else files[-1:]):
+                content = bytearray(file.read_bytes())
+                content[run.random.randrange(len(content))] ^= 1 << run.random.randrange(8)
+                file.write_bytes(content)
+                if i % 3 == 2:
+                    file.unlink()
+    run.start()
+    await run.goes_on()
+
+
 async def kafka_killed(run: Run) -> None:
     """-9 on Kafka itself, started again on the same folder: under living workers, then together with one of them."""
     for _ in range(2):
@@ -128,23 +188,56 @@ async def compacted(run: Run) -> None:
     await kills_in_transactions(run)
 
 
-#: Every scenario, with as many rounds as a quick run has.
+async def controls(run: Run) -> None:
+    """Another version of the pipeline is published, a new normal accepted, planned work declared; owners die
+    around the commits and in the silent folds that follow. Each takes effect at one offset, and stays."""
+    await run.up(run.start())
+    for number in range(1, run.rounds + 1):
+        await run.goes_on()
+        run.stage.write(_EWMA.format(alpha=0.02 + 0.01 * number))
+        await run.cli("pipelines", "publish", "--yes")
+        await run.struck(run.start([Fault("written", run.random.randint(1, 3))]))
+        series = run.random.randrange(20)
+        verdict = f"{run.stage.name}/readings/{run.stage.topic}/{series % PARTITIONS}/{number}/0@any"
+        await run.cli("feedback", "accept", verdict, "--series", f"sensor-{series:04d}")
+        await run.cli(
+            "planned-work", "add", "--series", f"sensor-??{series % 10}?", "--from", "2023-01-01", "--to", "2033-01-01",
+            "--reason", "torture",
+        )  # fmt: skip
+        await run.goes_on()
+        (witness,) = run.stage.living
+        await run.kill(witness)
+        await run.struck(run.start([Fault("silent_fold", 1)]))
+        await run.up(run.start())
+
+
+#: Every scenario, with as many rounds as a quick run has. Those that are not quick are covered in part by others.
 _ALL = (
     Scenario("random", random_kills, 4),
     Scenario("transactions", kills_in_transactions, 1, must_abort=True),
     Scenario("recovery", kills_in_recovery, 1),
     Scenario("both", both_at_once, 1, must_abort=True),
     Scenario("frozen", frozen, 1, must_abort=True),
-    Scenario("terminate", stops_in_order, 2),
+    Scenario("terminate", stops_in_order, 2, quick=False),
     Scenario("scaling", scaling, 1),
-    Scenario("holes", kills_in_transactions, 1, Load(transactional=True), must_abort=True),
-    Scenario("kafka", kafka_killed, 1, own_kafka=True),
-    Scenario("bad", kills_in_transactions, 1, Load(bad_every=7), stream=_DEEP, must_abort=True),
+    Scenario("rough", kills_in_transactions, 1, Load(transactional=True, bad_every=7), stream=_DEEP, must_abort=True),
+    Scenario("compacted", compacted, 1, topic=_COMPACTED, must_abort=True, quick=False),
+    Scenario("controls", controls, 1, must_abort=True),
+    Scenario("snapshots", kills_in_snapshots, 1, settings=_SNAPSHOTS, must_use=True, quick=False),
     Scenario(
-        "compacted", compacted, 1, must_abort=True, quick=False,
-        topic={"cleanup.policy": "compact", "segment.ms": "1000", "min.cleanable.dirty.ratio": "0.01"},
+        "asleep",
+        kills_in_snapshots,
+        1,
+        Load(series=1_200),
+        settings=_SNAPSHOTS,
+        worker="memory_mib = 0.1",
+        must_use=True,
     ),
-)  # fmt: skip
+    Scenario("disk-full", disk_full, 1, settings=_SNAPSHOTS, must_use=True),
+    Scenario("rotten", rotten, 1, settings=_SNAPSHOTS, must_use=True, quick=False),
+    Scenario("apart", random_kills, 3, settings=_SHARED, apart=True, must_use=True, quick=False),
+    Scenario("kafka", kafka_killed, 1, own_kafka=True),
+)
 
 
 def scenarios() -> dict[str, Scenario]:

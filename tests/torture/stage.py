@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -21,7 +21,7 @@ __all__ = ["PARTITIONS", "SESSION_S", "Stage", "Worker"]
 
 PARTITIONS = 4
 #: Long enough that a busy machine of two cores does not lose members by accident.
-SESSION_S = 3.0
+SESSION_S = 6.0
 ROOT = Path(__file__).parents[2]
 _DEATH_S = 90.0
 
@@ -66,22 +66,28 @@ class Worker:
 
 
 class Stage:
-    """Settings, topics and workers of one application. ``stream`` is TOML that goes into the stream's table."""
+    """Settings, topics and workers of one application. ``stream`` and ``worker`` are TOML that goes into those tables,
+    ``settings`` further tables. Workers that are ``apart`` have a data folder each, as on machines of their own."""
 
-    def __init__(self, kafka: str, name: str, folder: Path, *, stream: str = "", settings: str = "") -> None:
+    def __init__(
+        self, kafka: str, name: str, folder: Path, *, stream: str = "", worker: str = "", settings: str = "",
+        apart: bool = False,
+    ) -> None:  # fmt: skip
         self.kafka, self.name, self.folder = kafka, name, folder
         self.workers: list[Worker] = []
         self._tether = os.pipe()  # workers end when this process does, however it ends
         folder.mkdir(parents=True, exist_ok=True)
         self.file = folder / "oddtide.toml"
-        self.write(stream=stream, settings=settings)
+        self._settings, self._worker, self._apart = settings, worker, apart
+        self.write(stream)
 
-    def write(self, *, stream: str = "", settings: str = "") -> None:
+    def write(self, stream: str) -> None:
         """Write the settings file (anew)."""
         self.file.write_text(
-            f'application = "{self.name}"\nprefix = "{self.name}"\ndata_folder = "data"\n{settings}\n'
+            f'application = "{self.name}"\nprefix = "{self.name}"\ndata_folder = "data"\n'
             f'[kafka]\nbootstrap = "{self.kafka}"\nresult_partitions = 2\n'
-            f"[worker]\nmetrics = false\nsession_timeout_s = {SESSION_S}\nmax_batch = 500\n"
+            f"[worker]\nmetrics = false\nsession_timeout_s = {SESSION_S}\nmax_batch = 500\n{self._worker}\n"
+            f"{self._settings.replace('FOLDER', str(self.folder))}\n"
             f'[[streams]]\nname = "readings"\npartitions = {PARTITIONS}\npublish = "all"\n{stream}\n'
         )
 
@@ -111,6 +117,8 @@ class Stage:
         number = len(self.workers) + 1
         recorder, log = self.folder / f"worker-{number}.flight", self.folder / f"worker-{number}.log"
         variables = {**os.environ, "PYTHONPATH": str(ROOT), **environment(faults, recorder)}
+        if self._apart:
+            variables["ODDTIDE_DATA_FOLDER"] = str(self.folder / f"machine-{number}")
         command = [sys.executable, "-m", "tests.torture.worker", "--config", str(self.file), "worker"]
         flight = FlightRecorder(recorder)
         with log.open("wb") as output:
@@ -122,6 +130,24 @@ class Stage:
         worker = Worker(number, process, flight, log)
         self.workers.append(worker)
         return worker
+
+    def cli(self, arguments: Sequence[str]) -> tuple[int, str]:
+        """Run ``oddtide`` with these settings; returns the exit code and what it said."""
+        done = subprocess.run(
+            [sys.executable, "-m", "oddtide", *arguments, "--config", str(self.file)],
+            cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdin=subprocess.DEVNULL, capture_output=True,
+            text=True, check=False, timeout=_DEATH_S,
+        )  # fmt: skip
+        return done.returncode, done.stdout + done.stderr
+
+    @property
+    def snapshots(self) -> Path:
+        """Where snapshots lie, of workers that are not apart."""
+        return self.folder / "data" / "snapshots"
+
+    def logged(self, text: str) -> int:
+        """How often the workers have logged ``text``."""
+        return sum(worker.log.read_bytes().count(text.encode()) for worker in self.workers)
 
     @property
     def living(self) -> list[Worker]:

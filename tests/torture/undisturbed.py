@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -17,9 +18,12 @@ from oddtide.streams.logged import logged_events
 from oddtide.streams.pipeline.outcome import Outcome
 from oddtide.streams.pipeline.processor import PartitionProcessor
 from oddtide.streams.results import ResultRecord, result_records
+from tests.torture.pushing import START_MS, Load
 from tests.torture.stage import Stage
 
-__all__ = ["Expected", "content", "undisturbed"]
+__all__ = ["Expected", "content", "undisturbed", "warm_up"]
+
+_WARM_UP = 2_000
 
 #: The ledger of every partition, in order.
 Ledger: TypeAlias = Mapping[int, Sequence[BatchCompleted]]
@@ -62,6 +66,23 @@ def undisturbed(stage: Stage, log: Sequence[Any], published: Sequence[Any], ledg
     for partition, records in sorted(by_partition.items()):
         fold.partition(partition, records, ledger.get(partition, []))
     return fold.expected
+
+
+class _Made(NamedTuple):
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes
+    value: bytes | None
+    headers: tuple[()] = ()
+
+
+def warm_up(stage: Stage, load: Load) -> None:
+    """Fold a little of a load here, so that compiled kernels are on the disk: workers that all compile them at their
+    start would take a slow machine's whole patience."""
+    records = itertools.islice(load.records(), _WARM_UP)
+    made = [_Made(p, i, START_MS + 10 * i, key, value) for i, (p, key, value) in enumerate(records)]
+    undisturbed(stage, made, [], {})
 
 
 @dataclass
