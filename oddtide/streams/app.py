@@ -94,8 +94,8 @@ def make_app(
         stream_processing_timeout=3600.0,
     )
     # Faust types these settings as symbols, not as classes.
-    app.conf.PartitionAssignor = EvenAssignor  # type: ignore[assignment]
-    app.conf.TableManager = NoTables  # type: ignore[assignment]
+    app.conf.PartitionAssignor = EvenAssignor  # type: ignore[assignment]  # a symbol to Faust, not a class
+    app.conf.TableManager = NoTables  # type: ignore[assignment]  # likewise
     app.positions, app.blocks = positions, blocks
     return app
 

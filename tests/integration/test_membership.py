@@ -116,8 +116,8 @@ async def test_a_member_that_its_group_forgot_joins_again(application: Applicati
     async with AsyncExitStack() as stack:
         member = await join(application, stack, "a")
         await settled(member)
-        coordinator: Any = member.app.consumer._thread._consumer._coordinator  # type: ignore[attr-defined]
-        loop = member.app.consumer._thread.thread_loop  # type: ignore[attr-defined]
+        coordinator: Any = member.app.consumer._thread._consumer._coordinator  # type: ignore[attr-defined]  # private
+        loop = member.app.consumer._thread.thread_loop  # type: ignore[attr-defined]  # private
         former = coordinator.member_id
         asyncio.run_coroutine_threadsafe(leave(coordinator), loop)
 

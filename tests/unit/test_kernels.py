@@ -24,7 +24,7 @@ def _total(rows: NDArray[np.float64], turns: int) -> float:
 
 def test_a_bare_kernel_counts_no_references() -> None:
     # numba's stubs know neither of the two
-    fresh = numba.njit(_nrt=False)(_total.py_func)  # type: ignore[attr-defined, call-overload]
+    fresh = numba.njit(_nrt=False)(_total.py_func)  # type: ignore[attr-defined, call-overload]  # numba's own
     assert fresh(np.array([[1.0], [2.0]]), 3) == 4.0
     (machine_code,) = fresh.inspect_asm().values()
     assert "NRT_incref" not in machine_code.split("cpython", 1)[0]
