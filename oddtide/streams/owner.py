@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 import structlog
+from aiokafka.errors import KafkaError
 
 from oddtide.domain.errors import FoldError, StorageUnavailableError
 from oddtide.streams.codecs.decoded import RecordLike
@@ -115,7 +116,7 @@ class PartitionOwner:
                 return
             try:
                 await self._feed(RecordBlock.of(records), acknowledge)
-            except (SnapshotRefusedError, StorageUnavailableError) as error:
+            except (SnapshotRefusedError, StorageUnavailableError, KafkaError) as error:
                 self._torn = True
                 self._die(error)
             except BaseException:
@@ -283,6 +284,8 @@ class PartitionOwner:
         self._queue.close()
 
     def _die(self, error: BaseException) -> None:
+        if self.dead:
+            return  # a batch that outlived its ownership: whoever ended that knows
         self.close()
         self._services.lost(error)
 

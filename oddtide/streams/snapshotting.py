@@ -288,9 +288,10 @@ class Snapshotter:
 
     def was_named(self, pointer: SnapshotPointer | None) -> None:
         """A ledger record that names ``pointer`` is committed: what it makes superfluous may go."""
-        if pointer is None or pointer is not self.ready:
+        if pointer is self.ready:  # else one became ready while this was being committed
+            self.ready = None
+        if pointer is None or pointer == self.named:
             return
-        self.ready = None
         self.pointers.append(pointer)
         self._dropped += [self.pointers.popleft() for _ in range(len(self.pointers) - self.around.policy.keep)]
         self._sweeping = asyncio.create_task(self._sweep(list(self.pointers), list(self._dropped)))

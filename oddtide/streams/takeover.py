@@ -24,7 +24,7 @@ from oddtide.domain.errors import (
 )
 from oddtide.domain.observability.ledger import SnapshotPointer
 from oddtide.streams.controls import ControlSource
-from oddtide.streams.history import begin_at
+from oddtide.streams.history import Loss, begin_at
 from oddtide.streams.ledger import PartitionLedger
 from oddtide.streams.pipeline.plan import StreamPlan
 from oddtide.streams.pipeline.processor import PartitionProcessor
@@ -65,6 +65,7 @@ class Takeover:
     first_plan: Callable[[str], StreamPlan]
     fresh: Callable[[StreamPlan, int], PartitionProcessor]
     refused: dict[tuple[str, int], set[str]] = field(default_factory=dict)
+    _away: dict[tuple[str, int], dict[str, StorageUnavailableError]] = field(default_factory=dict)
     _lanes: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_AT_ONCE))
 
     def refuse(self, topic: str, partition: int, reference: str, reason: str) -> None:
@@ -85,20 +86,32 @@ class Takeover:
         earliest: int,
         kept: PartitionProcessor | None,
     ) -> Found | None:
-        """The state to begin with; None where ``ledger`` was not read far enough back for that, and must be again."""
+        """The state to begin with; None where ``ledger`` was not read far enough back for that, and must be again.
+
+        Raises ``StorageUnavailableError`` where history would be lost only because the store does not answer."""
         if kept is not None and _agrees(kept, ledger):
             return self._found(kept, ledger, Beginning("memory", loss=begin_at(ledger, earliest, kept.position)[1]))
         for pointer in ledger.usable(self.refusals(plan.topic, partition)):
+            loss = begin_at(ledger, earliest, pointer.offset)[1]
+            self._check_loss(plan.topic, partition, loss)
             processor = await self._from_snapshot(plan, partition, ledger, pointer)
             if processor is not None:
-                loss = begin_at(ledger, earliest, pointer.offset)[1]
                 return self._found(processor, ledger, Beginning("snapshot", pointer.reference, loss))
         if not ledger.whole:
             return None
         start, loss = begin_at(ledger, earliest)
+        self._check_loss(plan.topic, partition, loss)
         processor = self.fresh(self.first_plan(plan.name), partition)
         processor.start_at(start)
         return self._found(processor, ledger, Beginning("log", loss=loss))
+
+    def _check_loss(self, topic: str, partition: int, loss: Loss | None) -> None:
+        """Lose no history for good because the store did not answer for a moment: raises what it said, and its
+        snapshots are tried again."""
+        away = self._away.pop((topic, partition), {}) if loss is not None else {}
+        if away:
+            self.refusals(topic, partition).difference_update(away)
+            raise next(iter(away.values()))
 
     def _found(self, processor: PartitionProcessor, ledger: PartitionLedger, beginning: Beginning) -> Found:
         topic, partition = processor.plan.topic, processor.partition
@@ -120,6 +133,7 @@ class Takeover:
             except StorageUnavailableError as error:
                 _log.warning("snapshots cannot be read", topic=plan.topic, partition=partition, reason=str(error))
                 if attempt == _TRIES:
+                    self._away.setdefault((plan.topic, partition), {})[pointer.reference] = error
                     self.refuse(plan.topic, partition, pointer.reference, str(error))
                     return None
                 await asyncio.sleep(_RETRY_S)

@@ -123,6 +123,7 @@ def same(one: Decoded, other: Decoded) -> None:
 @example(
     [b'{"series":"s","time":1,"features":{"a":null,"a":2}}', b'{"series":"s","time":1,"features":{"b":1}}'], SEVERAL
 )
+@example([b'{"series":"s","time":1,"features":{"a":', b"null  "], SEVERAL)
 @example([b'{"series":"s","time":1,"features":{"a":1,"a":null}}', b'{"series":"s","time":1,"features":{}}'], SEVERAL)
 @example([b'{"series":"s","time":1,"value":1,"labels":{"a":"b","a":"c","a":"d"}}'], ONE)
 @example([b'{"series":"\xed\xa0\x80","time":1,"value":1}', b'{"series":"\xf4\x90\x80\x80","time":1,"value":1}'], ONE)

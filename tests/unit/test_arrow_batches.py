@@ -269,3 +269,19 @@ def test_what_is_no_plain_layout_is_read_all_the_same(value: pa.Array) -> None:
     first, second = (decoder.decode([Record(3, 0, None, raw)]) for _ in range(2))
     assert first.readings.values.tolist() == second.readings.values.tolist()
     assert first.refusals == second.refusals
+
+
+def test_a_layout_behind_a_dictionary_is_not_taken_for_known() -> None:
+    """Its header stands before the batch's, so two such records may begin alike and lie otherwise."""
+    decoder = ReadingDecoder(Contract(unknown_fields="ignore"))
+    for names in ([f"s{i:04d}_" for i in range(10)], [f"s{i:03d}" for i in range(11)]):
+        count = len(names)
+        note = pa.DictionaryArray.from_arrays(pa.array([0] * count, pa.int8()), pa.array(["x", "y"]))
+        times = pa.array(range(count), pa.timestamp("ns"))
+        raw = packed(
+            pa.table({"note": note, "series": names, "time": times, "value": [float(i) for i in range(count)]})
+        )
+        readings = decoder.decode([Record(3, 0, None, raw)]).readings
+        assert list(readings.series) == names
+        assert readings.times.tolist() == list(range(count))
+        assert readings.values.ravel().tolist() == list(range(count))

@@ -228,7 +228,16 @@ def test_an_accepted_level_is_due_once_where_its_verdict_is_from() -> None:
     assert controls.due(PLACE, applied(due, in_force), 10) == []
 
 
-@pytest.mark.parametrize("verdict", ["v1", "a/b/c/2/17@x", "app/pumps/plant.pumps/two/17/0@abc", "app/pumps//2/17/0@a"])
+@pytest.mark.parametrize(
+    "verdict",
+    [
+        "v1",
+        "a/b/c/2/17@x",
+        "app/pumps/plant.pumps/two/17/0@abc",
+        "app/pumps//2/17/0@a",
+        f"app/pumps/plant.pumps/{'2' * 5_000}/17/0@a",
+    ],
+)
 def test_a_word_about_no_verdict_alters_nothing(verdict: str) -> None:
     controls = folded(published(PLAN), accepted("f1", verdict), accepted("f2", label="dismissed"))
     assert controls.due(PLACE, ControlsInForce(pipeline=PLAN.version), 0) == []
@@ -297,3 +306,12 @@ async def test_a_board_publishes_only_what_was_never_published(monkeypatch: pyte
     await board.start()
     await board.start()
     assert (len(asked), board.plan("pumps").version) == (1, PLAN.version)
+
+
+def test_planned_work_at_no_time_alters_nothing() -> None:
+    good = work("w1")
+    for begin, end in (("soon", T), (T, "2026-02-31T00:00:00Z")):
+        window = msgspec.structs.replace(good.window, id="w2", from_time=begin, to_time=end)
+        controls = folded(published(PLAN), msgspec.structs.replace(good, window=window), good)
+        due = controls.due(PLACE, ControlsInForce(pipeline=PLAN.version), 5)
+        assert [control.work and control.work.id for control in due] == ["w1"]

@@ -22,9 +22,11 @@ from oddtide.streams.controls import following, publication
 from oddtide.streams.envelope import seal
 from oddtide.streams.ledger import PartitionLedger, read_ledgers
 from oddtide.streams.pipeline.plan import StreamPlan
+from oddtide.streams.pipeline.processor import PartitionProcessor
 from oddtide.streams.progress import ProgressBoard
 from oddtide.streams.snapshotting import SnapshotPolicy
 from oddtide.streams.topics import TopicCatalogue
+from tests.property.recovery_world import TOOLKIT
 
 PLAN = StreamPlan("s", "t")
 
@@ -249,3 +251,46 @@ async def test_a_batch_too_big_for_the_memory_budget_is_fed_in_pieces() -> None:
     assert fed == [(3, False), (3, False), (1, True), (3, True), (2, True), (3, False), (3, False), (3, True)]
     await ingest._Partitions.handle(cast(Any, made), TP("t", 9), cast(Any, [1]), done)
     assert len(fed) == 8
+
+
+async def test_following_that_ends_by_a_bug_is_told_and_lets_nobody_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Unready(Models):
+        async def end_offsets(self, sources: list[Any]) -> dict[Any, int]:
+            return dict.fromkeys(sources, 9 if waiting else 0)
+
+    waiting: list[asyncio.Future[None]] = []
+    told = list[OddtideError]()
+    monkeypatch.setattr(Models, "errors", [KafkaConnectionError("away")] * 10 + [ValueError("a bug")])
+    monkeypatch.setattr(following, "AIOKafkaConsumer", Unready)
+    monkeypatch.setattr(following, "_RETRY_S", 0.0)
+    follower = following.TopicFollower(BrokerAccess("nowhere:1"), {"models": 1}, lambda logged: None, told.append)
+    await follower.start()
+    waiting.append(asyncio.ensure_future(follower.catch_up()))
+    with pytest.raises(ValueError, match="a bug"):
+        await asyncio.wait_for(waiting[0], 5)
+    assert ["a bug" in str(error) for error in told] == [True]
+    await follower.stop()
+
+
+async def test_what_a_late_take_brought_is_let_go_of_by_the_next_rebalance(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fresh(plan: StreamPlan, partition: int) -> PartitionProcessor:
+        return PartitionProcessor(plan, TOOLKIT, application="a", partition=partition)
+
+    app, read = App([0, 1]), asyncio.Event()
+    partitions = partitions_of(app)
+    partitions._takeover.fresh = fresh
+
+    async def slow(*arguments: Any) -> dict[int, PartitionLedger]:
+        await read.wait()
+        return await no_ledgers(*arguments)
+
+    monkeypatch.setattr(ingest, "read_ledgers", slow)
+    first = asyncio.ensure_future(partitions.on_rebalance_complete())
+    await asyncio.sleep(0.05)
+    app.held, app.consumer_generation_id = {TP("t", 0)}, 2
+    second = asyncio.ensure_future(partitions.on_rebalance_complete())
+    await asyncio.sleep(0)
+    read.set()
+    await asyncio.wait_for(asyncio.gather(first, second), 5)
+    assert set(partitions._held) == {TP("t", 0)}
+    await partitions.on_before_shutdown()

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import orjson
 import pytest
+from aiokafka.errors import KafkaConnectionError
 
 from oddtide.domain.detection.ports import Detector, DetectorSpec, Rows, Scores
 from oddtide.domain.detection.registry import build_detector
@@ -433,3 +434,29 @@ async def test_where_a_series_cannot_be_woken_the_ownership_ends(monkeypatch: py
     await run(owner, around, records(3, 5))
     assert [str(error) for error in around.ends] == ["the disk is gone"]
     assert (owner.dead, around.acknowledged, len(around.committed)) == (True, 1, 1)
+
+
+async def test_a_broker_that_does_not_answer_ends_the_ownership_and_not_the_worker() -> None:
+    class Away(Surroundings):
+        async def earliest(self) -> int:
+            raise KafkaConnectionError("away")
+
+    around = Away()
+    owner = around.owner()
+    await run(owner, around, records(0, 3))
+    await owner.feed(records(50, 53), around.acknowledge)
+    assert [str(error) for error in around.ends] == ["KafkaConnectionError: away"]
+    assert (owner.dead, len(around.committed)) == (True, 1)
+
+
+async def test_a_fold_that_outlives_its_ownership_is_no_loss_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    around = Surroundings()
+    owner = around.owner()
+
+    def closed(batch: object) -> Outcome:
+        owner.close()  # as a rebalance does, which also closes the store of those who sleep
+        raise StorageUnavailableError("closed")
+
+    monkeypatch.setattr(owner.processor, "fold", closed)
+    await owner.feed(records(0, 3), around.acknowledge)
+    assert (owner.dead, around.ends) == (True, [])

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -70,3 +71,25 @@ def test_tables_are_shared_by_checkpoints_and_stores(tmp_path: Path) -> None:
     again = stores.open("t-0", tmp_path / "2")
     assert list(again.get([b"a", b"b"])) == [b"1", b"2"]
     again.close()
+
+
+def test_closing_waits_for_what_another_thread_is_in_the_midst_of(tmp_path: Path) -> None:
+    store = RocksSleepStores(tmp_path / "sleeping").open("t-0")
+    keys = [b"%07d" % number for number in range(50_000)]
+    store.put(keys, [b"row" * 20] * len(keys))
+    began, errors = threading.Event(), list[BaseException]()
+
+    def read() -> None:
+        try:
+            while True:
+                began.set()
+                store.get(keys)
+        except BaseException as error:
+            errors.append(error)
+
+    reading = threading.Thread(target=read)
+    reading.start()
+    began.wait()
+    store.close()
+    reading.join()
+    assert [str(error) for error in errors] == ["The store of sleeping series is closed. Open another."]

@@ -500,3 +500,39 @@ def test_what_killed_processes_left_under_way_is_deleted(tmp_path: Path) -> None
         assert folder.is_dir()
         assert {path.name for path in tmp_path.iterdir()} == {"1-init", folder.name}
     assert not folder.exists()
+
+
+async def test_one_named_while_the_next_became_ready_is_kept_in_mind() -> None:
+    subject = world()
+    await subject.take()
+    first, second = (SnapshotPointer(offset=i, reference=f"app/t-0/{i:020d}/d", digest="d") for i in (10, 20))
+    snapshots = subject.snapshots
+    snapshots.ready = second
+    snapshots.was_named(first)
+    assert list(snapshots.pointers) == [first]
+    for _ in range(2):
+        snapshots.was_named(second)
+        assert list(snapshots.pointers) == [first, second]
+    assert snapshots.for_record(99) is second  # the named one: none is waiting
+    await snapshots.finish()
+
+
+async def test_no_history_is_given_up_because_the_store_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(takeover, "_RETRY_S", 0.0)
+    subject = await three_snapshots()
+    whole, get = subject.log, subject.store.get
+    subject.log, subject.earliest = whole[50:], 50
+
+    def away(reference: str, digest: str) -> bytes:
+        raise FULL
+
+    for _ in range(2):
+        monkeypatch.setattr(subject.store, "get", away)
+        with pytest.raises(StorageUnavailableError):
+            await subject.take(1)
+    monkeypatch.setattr(subject.store, "get", get)
+    await subject.take(1)
+    await subject.drain()
+    assert subject.begun.source == "snapshot"
+    assert subject.batches[-1].hash == hash_text(undisturbed(whole).hash)
+    assert not [batch for batch in subject.batches if batch.epoch]

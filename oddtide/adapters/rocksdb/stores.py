@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 from weakref import finalize
 
@@ -39,6 +40,7 @@ class RocksSleepStore:
         self._database: Rdict | None = database
         self._folder = folder
         self._stores = stores  # its end would be this folder's
+        self._one_at_a_time = Lock()
         self._unlogged: Any = WriteOptions()
         self._unlogged.disable_wal = True  # type: ignore[method-assign,assignment]  # a property; its stubs say method
 
@@ -73,18 +75,21 @@ class RocksSleepStore:
         return sorted(folder.iterdir())
 
     def close(self) -> None:
-        """Close the database and delete its folder."""
-        if self._database is not None:
-            self._database.close()
-            self._database = None
+        """Close the database and delete its folder. What another thread is in the midst of is waited for: rocksdict
+        would refuse to close, or the other's call."""
+        with self._one_at_a_time:
+            if self._database is not None:
+                self._database.close()
+                self._database = None
         shutil.rmtree(self._folder, ignore_errors=True)
 
     @contextmanager
     def _using(self, verb: str) -> Iterator[Rdict]:
-        if self._database is None:
-            raise StorageUnavailableError("The store of sleeping series is closed.", remedy="Open another.")
-        with _translated(f"Sleeping series cannot be {verb} in {self._folder}"):
-            yield self._database
+        with self._one_at_a_time:
+            if self._database is None:
+                raise StorageUnavailableError("The store of sleeping series is closed.", remedy="Open another.")
+            with _translated(f"Sleeping series cannot be {verb} in {self._folder}"):
+                yield self._database
 
 
 class RocksSleepStores:

@@ -110,11 +110,12 @@ class _Partitions:
         """The group has settled: hold exactly what it gave us."""
         generation = self._app.consumer_generation_id
         self._context.progress.rebalanced()
-        await all_of(self._release(tp) for tp in set(self._held) - self.assigned())
+        await self._let_go()
         while generation == self._app.consumer_generation_id and not self._app.should_stop:
             try:
                 await self._board.start()
                 await self._take(self.assigned())
+                await self._let_go()  # what a take that was under way since the rebalance before has brought
                 self._context.progress.role(ROLE, "running")
                 return
             except _LASTING as error:
@@ -124,6 +125,9 @@ class _Partitions:
                 _log.warning("cannot take partitions yet", reason=reason_of(error))
                 self._context.progress.role(ROLE, "degraded", reason_of(error))
                 await asyncio.sleep(_RETRY_S)
+
+    async def _let_go(self) -> None:
+        await all_of(self._release(tp) for tp in set(self._held) - self.assigned())
 
     async def on_partitions_revoked(self, *_: Any, **__: Any) -> None:
         """Let everything folded be committed before another worker may take it, and leave a snapshot for that one."""

@@ -77,7 +77,7 @@ class Layouts:
     def learn(self, raw: bytes, batch: pa.RecordBatch, features: Mapping[str, str], scale: int) -> None:
         """Remember the layout of a record that was ordinary, where it is one stream of one batch of plain columns."""
         headers = _headers(raw)
-        if not headers or len(headers) > _LONGEST:
+        if not headers or len(headers) > _LONGEST or not _is_schema_and_batch(raw):
             return
         layout = _layout(raw, batch, [features[name] for name in self._rules.names], scale)
         if layout is not None:
@@ -94,6 +94,15 @@ def _headers(raw: bytes) -> bytes:
             return b""
         place += 8 + int.from_bytes(raw[place + 4 : place + 8], "little", signed=False)
     return raw[:place] if place <= len(raw) else b""
+
+
+def _is_schema_and_batch(raw: bytes) -> bool:
+    """Whether a stream has nothing before its batch but the schema. Else the second header is a dictionary's (of a
+    column that means nothing here, say), and does not tell where things lie in the batch behind it."""
+    import pyarrow as pa
+
+    kinds = [message.type for message in pa.ipc.MessageReader.open_stream(pa.py_buffer(raw))]
+    return kinds == ["schema", "record batch"]
 
 
 def _layout(raw: bytes, batch: pa.RecordBatch, columns: list[str], scale: int) -> _Layout | None:

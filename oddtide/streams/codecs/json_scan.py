@@ -259,7 +259,7 @@ def _feature(words: Words, place: int, end: int, column: int, mantissas: IntArra
     """One feature's number, or null where it has none yet. Returns the place behind it, or odd."""
     if exponents[column] != MISSING:
         return _ODD
-    if words[place] & _FOUR == _NULL:
+    if place < end and words[place] & _FOUR == _NULL:
         return place + 4
     place, mantissas[column], exponents[column], _ = _number(words, place, end)
     return place

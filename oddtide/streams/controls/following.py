@@ -24,8 +24,8 @@ _log = structlog.get_logger(__name__)
 class TopicFollower:
     """Hands every committed event of ``topics`` (name to number of partitions) to ``take``, in order by partition.
 
-    ``blind`` is called once when it can follow no further (an event of a newer schema version): what comes after would
-    be missed in silence."""
+    ``blind`` is called once when it can follow no further (an event of a newer schema version, one that ``take`` fails
+    at): what comes after would be missed in silence."""
 
     def __init__(
         self,
@@ -41,6 +41,7 @@ class TopicFollower:
         self._task: asyncio.Task[None] | None = None
         self._read: dict[TopicPartition, int] = {}
         self._moved = asyncio.Condition()
+        self._over = False
 
     async def start(self) -> None:
         """Read the topics to their present ends, then follow them in the background."""
@@ -63,8 +64,8 @@ class TopicFollower:
             ends = await asking.end_offsets(self._sources)
         async with self._moved:
             await self._moved.wait_for(lambda: self._ended() or not self._behind(ends))
-        if self._task is not None and self._task.done():
-            self._task.result()
+        if self._over and self._task is not None:
+            await self._task
 
     async def stop(self) -> None:
         """Stop following."""
@@ -83,7 +84,7 @@ class TopicFollower:
         )
 
     def _ended(self) -> bool:
-        return self._task is None or self._task.done()
+        return self._task is None or self._over
 
     def _behind(self, ends: Mapping[TopicPartition, int]) -> bool:
         return any(self._read.get(source, 0) < end for source, end in ends.items())
@@ -104,13 +105,23 @@ class TopicFollower:
                     await asyncio.sleep(_RETRY_S)
                 async with self._moved:
                     self._moved.notify_all()
-        except OddtideError as error:
-            self._blind(error)
+        except Exception as error:
+            self._blind(error if isinstance(error, OddtideError) else _stuck(error))
             raise
         finally:
+            self._over = True
+            async with self._moved:
+                self._moved.notify_all()  # nobody waits for what will not come
             await consumer.stop()
 
     async def _poll(self, consumer: AIOKafkaConsumer) -> None:
         for source, records in (await consumer.getmany(timeout_ms=200)).items():
             for logged in logged_events(source.topic, source.partition, records):
                 self._take(logged)
+
+
+def _stuck(error: Exception) -> OddtideError:
+    return OddtideError(
+        f"The control topics cannot be followed any further: {error!r}.",
+        remedy="This is a bug: no event may do that. What was published after it takes no effect until it is mended.",
+    )

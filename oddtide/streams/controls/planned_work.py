@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import structlog
+
 from oddtide.domain.observability.controls import (
     ControlApplied,
     ControlsInForce,
+    PlannedWindow,
     PlannedWorkCancelled,
     PlannedWorkDeclared,
 )
+from oddtide.domain.readings import parse_rfc3339
 from oddtide.streams.controls.kinds import Place
 from oddtide.streams.ports import LoggedEvent
 
 __all__ = ["PlannedWorkControls"]
+
+_log = structlog.get_logger(__name__)
 
 
 class PlannedWorkControls:
@@ -25,6 +31,9 @@ class PlannedWorkControls:
         """Take the next event."""
         event = logged.event
         if isinstance(event, PlannedWorkDeclared):
+            if not _understood(event.window):
+                _log.warning("planned work left out: its window is none", stream=event.stream, work=event.window.id)
+                return
             self._declared.setdefault(event.stream, {})[event.window.id] = event
         elif isinstance(event, PlannedWorkCancelled):
             self._declared.get(event.stream, {}).pop(event.work, None)
@@ -48,3 +57,13 @@ class PlannedWorkControls:
             if id not in present
         ]
         return ended + begun
+
+
+def _understood(window: PlannedWindow) -> bool:
+    """Whether the window says when it is. One that does not would end every worker that puts it in force, for ever."""
+    try:
+        parse_rfc3339(window.from_time)
+        parse_rfc3339(window.to_time)
+    except ValueError:
+        return False
+    return True

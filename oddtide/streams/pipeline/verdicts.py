@@ -29,8 +29,8 @@ def verdict_id(application: str, stream: str, topic: str, partition: int, offset
 def place_of_verdict(id: str) -> tuple[str, str, int] | None:
     """Stream, topic and partition of the verdict with this id; None for what is no verdict's id."""
     parts = id.partition("@")[0].split("/")
-    if len(parts) != 6 or not all(parts) or not all(part.isdecimal() for part in parts[3:]):
-        return None
+    if len(parts) != 6 or not all(parts) or not all(part.isdecimal() and len(part) < 20 for part in parts[3:]):
+        return None  # Python refuses to read numbers of thousands of digits
     return parts[1], parts[2], int(parts[3])
 
 

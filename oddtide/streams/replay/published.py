@@ -59,7 +59,7 @@ def verdict_key(ident: str) -> VerdictKey | None:
     """The parts of a verdict's id; None for what is none."""
     path, _, version = ident.rpartition("@")
     parts = path.split("/")
-    if len(parts) != 6 or not all(part.isdigit() for part in parts[3:]):
+    if len(parts) != 6 or not all(part.isdecimal() and len(part) < 20 for part in parts[3:]):
         return None
     return VerdictKey(parts[0], parts[1], parts[2], int(parts[3]), int(parts[4]), int(parts[5]), version)
 
