@@ -79,7 +79,7 @@ class ContractSettings(Section):
     unknown_fields: Literal["reject", "ignore"] = Field(
         default="reject", description="A reading with undeclared fields."
     )
-    max_series_bytes: int = Field(default=512, ge=1, le=65_536, description="Longest series key (bytes of UTF-8).")
+    max_series_bytes: int = Field(default=512, ge=1, le=32_768, description="Longest series key (bytes of UTF-8).")
     max_labels: int = Field(default=32, ge=0, le=64, description="Most labels a reading may carry (count).")
     max_label_length: int = Field(
         default=256, ge=1, le=1_024, description="Longest name or text of a label (characters)."

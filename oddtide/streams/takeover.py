@@ -74,6 +74,10 @@ class Takeover:
         _log.error("snapshot cannot be used", topic=topic, partition=partition, snapshot=reference, reason=reason)
         self.around.went(self.around.name(topic, partition), f"snapshot {reference} cannot be used: {reason}")
 
+    def let_go(self, topic: str, partition: int) -> None:
+        """The partition is somebody else's: so is the trouble with its snapshots."""
+        self.around.went(self.around.name(topic, partition), "")
+
     def refusals(self, topic: str, partition: int) -> set[str]:
         """The references refused so far."""
         return self.refused.get((topic, partition), set())

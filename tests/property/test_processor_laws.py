@@ -203,3 +203,12 @@ def test_a_state_of_another_plan_is_refused() -> None:
     with pytest.raises(StateMismatchError, match="drift"):
         light.insert(np.arange(0), deep.extract(np.arange(0)))
     assert deep.bytes_per_slot > light.bytes_per_slot > 100
+
+
+def test_the_hash_tells_series_apart() -> None:
+    """Scores alone would not: of a series' first readings they are all the same."""
+    hashes = set()
+    for series in ("a", "b", "ab", "a-rather-long-name", "a-rather-long-nbme"):
+        record = Record(0, T0, None, orjson.dumps({"series": series, "time": T0, "value": 1.0}))
+        hashes.add(fold(PLANS["light"], [[record]])[1].hash)
+    assert len(hashes) == 5

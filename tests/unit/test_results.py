@@ -101,6 +101,16 @@ def test_one_letter_a_record_however_many_rows_are_refused() -> None:
     assert msgspec.json.decode(ledger.value or b"", type=BatchCompleted).scored == 1
 
 
+def test_a_long_name_is_not_said_for_every_row_that_was_refused() -> None:
+    contract = Contract((FeatureRule("value", maximum=1.0),), max_series_bytes=60_000)
+    batch = {"series": "x" * 60_000, "time": [T0 + i for i in range(60)], "value": [2.0] * 60}
+    record = Record(0, T0, None, orjson.dumps(batch))
+    (letter,) = [each for each in results(StreamPlan("s", "t", contract=contract), [record]) if "dead" in each.topic]
+    size = sum(len(name) + len(raw) for name, raw in letter.headers) + len(letter.value or b"")
+    assert rejection(letter).rejected == 60
+    assert size < DEAD_LETTER_BYTES
+
+
 def test_frames_stay_below_kafkas_limit() -> None:
     of = plan("all", features=200)
     processor = PartitionProcessor(of, TOOLKIT, application="a", partition=7)

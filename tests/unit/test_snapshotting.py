@@ -536,3 +536,16 @@ async def test_no_history_is_given_up_because_the_store_does_not_answer(monkeypa
     assert subject.begun.source == "snapshot"
     assert subject.batches[-1].hash == hash_text(undisturbed(whole).hash)
     assert not [batch for batch in subject.batches if batch.epoch]
+
+
+async def test_the_trouble_of_a_partition_goes_with_it() -> None:
+    subject = world()
+    await subject.take()
+    await subject.feed(10)
+    subject.store.failing = FULL
+    await subject.snapshot()
+    assert len(subject.troubles) == 1
+    subject.takeover.let_go("t", 1)
+    assert len(subject.troubles) == 1
+    subject.takeover.let_go("t", 0)
+    assert subject.troubles[1:] == [""]

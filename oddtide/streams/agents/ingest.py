@@ -146,6 +146,7 @@ class _Partitions:
         held.owner.close()
         held.owner.processor.close()
         self._context.progress.drop(tp.topic, tp.partition)
+        self._takeover.let_go(tp.topic, tp.partition)
         await held.writer.close()
 
     async def _take(self, wanted: Iterable[TP]) -> None:

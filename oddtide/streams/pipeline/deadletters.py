@@ -14,6 +14,8 @@ __all__ = ["ATTEMPT_HEADER", "dead_letters"]
 
 #: Rows listed in a dead letter; ``rejected`` counts them all.
 MAX_ROWS = 50
+#: Characters shown of a series' name: of a long one fifty times over the letter would be larger than Kafka takes.
+MAX_SERIES = 100
 #: How often a record was sent again from the dead letters.
 ATTEMPT_HEADER = "oddtide-attempt"
 
@@ -30,7 +32,7 @@ def _letter(origin: Origin, group: list[Refusal]) -> DeadLetter:
     first = min(group, key=lambda refusal: refusal.row)
     ident = derive_id("dead", origin.application, origin.stream, origin.topic, origin.partition, first.offset)
     rows = [
-        RejectedRow(row=refusal.row, reason=refusal.reason, detail=refusal.detail, series=refusal.series)
+        RejectedRow(row=refusal.row, reason=refusal.reason, detail=refusal.detail, series=refusal.series[:MAX_SERIES])
         for refusal in sorted(group, key=lambda refusal: refusal.row)[:MAX_ROWS]
         if refusal.row != WHOLE_RECORD
     ]

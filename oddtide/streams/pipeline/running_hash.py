@@ -1,8 +1,9 @@
 """The running hash over a partition's verdicts: the proof that two histories are the same.
 
-Each verdict is a row of 64-bit words: offset, row, time, readings seen, driver, warm-up, outcome, score, p-value, then
-the values, expectations, bands and contributions of its features; floats by their bits, with one NaN and one zero. A
-row's words make its digest, and the digests are folded one by one, so how rows were cut into batches cannot matter.
+Each verdict is a row of 64-bit words: offset, row, series (a hash of it), time, readings seen, driver, warm-up,
+outcome, score, p-value, then the values, expectations, bands and contributions of its features; floats by their bits,
+with one NaN and one zero. A row's words make its digest, and the digests are folded one by one, so how rows were cut
+into batches cannot matter.
 (Digests of different rows do not wait for one another, which is three times as fast as one long chain.) It finds
 accidents, not attackers: 64 bits, no key.
 """

@@ -12,7 +12,7 @@ from oddtide.domain.readings import ByteArray, IntArray, SeriesColumn
 from oddtide.streams.pipeline import series_table as compiled
 from oddtide.streams.pipeline.series_table import ARENA, DEAD, FREE, HELD, TOP
 
-__all__ = ["SeriesIndex"]
+__all__ = ["SeriesIndex", "name_hashes"]
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 
@@ -59,7 +59,7 @@ class SeriesIndex:
             raise UsageError(
                 f"A series key has {int(column.size.max())} bytes.", remedy="Let the contract limit its length."
             )
-        slots, hashes = np.empty(len(column), dtype=np.int64), _hashes(column)
+        slots, hashes = np.empty(len(column), dtype=np.int64), name_hashes(column)
         row = 0
         while True:
             row = compiled.place_names(
@@ -84,7 +84,7 @@ class SeriesIndex:
 
     def find(self, column: SeriesColumn) -> IntArray:
         """(n,) slots of the names, -1 for those not held. Changes nothing."""
-        slots, hashes = np.empty(len(column), dtype=np.int64), _hashes(column)
+        slots, hashes = np.empty(len(column), dtype=np.int64), name_hashes(column)
         compiled.find_names(self._table, self._refs, self._arena, hashes, column.data, column.at, column.size, slots)
         return slots
 
@@ -144,7 +144,9 @@ class SeriesIndex:
         self._arena = _longer(names.data, len(names.data) + _FIRST_ARENA, 0)
 
 
-def _hashes(column: SeriesColumn) -> compiled.Words:
+def name_hashes(column: SeriesColumn) -> compiled.Words:
+    """(n,) a hash of each name, 32 bits, the same everywhere. The running hash takes it for the name too: to change it
+    is to change what every ledger says."""
     hashes = np.empty(len(column), dtype=np.uint64)
     compiled.hash_names(column.data, column.at, column.size, hashes)
     return hashes

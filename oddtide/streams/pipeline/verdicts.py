@@ -17,6 +17,7 @@ from oddtide.domain.detection.ports import Scores
 from oddtide.domain.readings import FloatArray, IntArray, Readings, rfc3339
 from oddtide.streams.pipeline.planned_work import Suppressed
 from oddtide.streams.pipeline.running_hash import Digests, digest_rows
+from oddtide.streams.pipeline.series import name_hashes
 
 __all__ = ["Origin", "VerdictColumns", "place_of_verdict", "verdict_id"]
 
@@ -76,8 +77,8 @@ class VerdictColumns:
         """The rows that the running hash is taken over, by their digests."""
         readings, scores = self.readings, self.scores
         integers = [
-            readings.offsets, readings.rows, readings.times, scores.seen, self.driver, self.needed,
-            self._outcomes(),
+            readings.offsets, readings.rows, name_hashes(readings.series).view(np.int64), readings.times, scores.seen,
+            self.driver, self.needed, self._outcomes(),
         ]  # fmt: skip
         floats: list[FloatArray | None] = [
             scores.score, scores.p_value, readings.values, scores.expected, scores.lower, scores.upper,
