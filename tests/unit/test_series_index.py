@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from oddtide.domain.errors import UsageError
 from oddtide.domain.readings import IntArray, SeriesColumn
 from oddtide.streams.pipeline import series_table
-from oddtide.streams.pipeline.series import SeriesIndex
+from oddtide.streams.pipeline.series import SeriesIndex, name_hashes
 
 pytestmark = pytest.mark.kernels
 
@@ -131,3 +131,26 @@ def test_a_column_is_a_sequence_of_its_names(names: list[str], data: st.DataObje
 def test_a_column_shows_its_first_names() -> None:
     assert repr(SeriesColumn.of("abcdef")) == "SeriesColumn(6: 'a', 'b', 'c', 'd', 'e', …)"
     assert list(SeriesColumn.repeated("x", 3)) == ["x"] * 3
+
+
+def test_names_that_meet_under_one_seed_lie_apart_under_another() -> None:
+    """Whoever knows the seed can choose names that all meet; so nobody does."""
+    many = SeriesColumn.of(f"{i:x}" * 3 for i in range(300_000))
+    hashes = name_hashes(many) & np.uint64(0xFFFF)
+    meeting = many.take(np.flatnonzero(hashes == np.bincount(hashes.astype(np.int64)).argmax()))
+    assert len(meeting) > 10
+    spread = [len(np.unique(name_hashes(meeting, np.uint64(seed)) & np.uint64(0xFFFF))) for seed in (1, 2**63, 12345)]
+    assert min(spread) > len(meeting) - 3
+    assert SeriesIndex()._seed != SeriesIndex()._seed
+
+
+@given(st.lists(NAMES, min_size=1, max_size=20, unique=True), st.integers(0, 2**64 - 1))
+def test_no_slot_depends_on_the_seed(names: list[str], seed: int) -> None:
+    one, other = SeriesIndex(), SeriesIndex(seed)
+    for part in (names[::2], names):
+        assert one.slots_of(SeriesColumn.of(part)).tolist() == other.slots_of(SeriesColumn.of(part)).tolist()
+    gone = one.find(SeriesColumn.of(names[::3]))
+    for index in (one, other):
+        index.release(gone)
+    again = SeriesColumn.of(reversed(names))
+    assert one.slots_of(again).tolist() == other.slots_of(again).tolist()

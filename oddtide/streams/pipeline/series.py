@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import Final, TypeVar
 
 import numpy as np
@@ -29,10 +30,14 @@ class SeriesIndex:
 
     Memory: the names' bytes and about 30 bytes a series: 8 for the slot, 12 to 23 in the hash table, and up to half
     again on arrays just grown (``nbytes`` tells exactly). A million names of 13 bytes take 40 to 60 MB, and 0.2 to
-    0.4 s to put in. Looking up costs 20 to 60 ns a reading. Deterministic; no seed. Not thread-safe.
+    0.4 s to put in. Looking up costs 20 to 60 ns a reading. Not thread-safe.
+
+    Names are hashed under a ``seed``, at random if none is given: else a producer could choose names that all meet, and
+    each look-up would walk past all of them. Nothing depends on it but where in the table a name lies.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, seed: int | None = None) -> None:
+        self._seed = np.uint64(secrets.randbits(64) if seed is None else seed)
         self._table: compiled.Words = np.zeros(_FIRST_TABLE, dtype=np.uint64)
         self._refs: IntArray = np.full(_FIRST_TABLE // 2, -1, dtype=np.int64)
         self._arena: ByteArray = np.zeros(_FIRST_ARENA, dtype=np.uint8)
@@ -59,7 +64,7 @@ class SeriesIndex:
             raise UsageError(
                 f"A series key has {int(column.size.max())} bytes.", remedy="Let the contract limit its length."
             )
-        slots, hashes = np.empty(len(column), dtype=np.int64), name_hashes(column)
+        slots, hashes = np.empty(len(column), dtype=np.int64), name_hashes(column, self._seed)
         row = 0
         while True:
             row = compiled.place_names(
@@ -84,7 +89,7 @@ class SeriesIndex:
 
     def find(self, column: SeriesColumn) -> IntArray:
         """(n,) slots of the names, -1 for those not held. Changes nothing."""
-        slots, hashes = np.empty(len(column), dtype=np.int64), name_hashes(column)
+        slots, hashes = np.empty(len(column), dtype=np.int64), name_hashes(column, self._seed)
         compiled.find_names(self._table, self._refs, self._arena, hashes, column.data, column.at, column.size, slots)
         return slots
 
@@ -111,7 +116,7 @@ class SeriesIndex:
         need = int(self._counts[FREE]) + len(slots)
         if need > len(self._free):
             self._free = _longer(self._free, need, 0)
-        compiled.release(self._table, self._refs, self._arena, self._free, self._counts, slots)
+        compiled.release(self._table, self._refs, self._arena, self._free, self._counts, slots, self._seed)
         if self._counts[DEAD] > max(int(self._counts[ARENA]) // 2, _FIRST_ARENA):
             self._compact()
 
@@ -144,11 +149,11 @@ class SeriesIndex:
         self._arena = _longer(names.data, len(names.data) + _FIRST_ARENA, 0)
 
 
-def name_hashes(column: SeriesColumn) -> compiled.Words:
-    """(n,) a hash of each name, 32 bits, the same everywhere. The running hash takes it for the name too: to change it
-    is to change what every ledger says."""
+def name_hashes(column: SeriesColumn, seed: np.uint64 = np.uint64(0)) -> compiled.Words:  # noqa: B008 - a constant
+    """(n,) a hash of each name, 32 bits; without a seed the same everywhere. The running hash takes that for the name:
+    to change it is to change what every ledger says."""
     hashes = np.empty(len(column), dtype=np.uint64)
-    compiled.hash_names(column.data, column.at, column.size, hashes)
+    compiled.hash_names(column.data, column.at, column.size, seed, hashes)
     return hashes
 
 

@@ -62,23 +62,33 @@ def _word(data: ByteArray, at: int) -> np.uint64:
 
 
 @inlined
-def _hash(data: ByteArray, at: int, size: int) -> np.uint64:
-    """32 bits: each word multiplied in and folded, then mixed until every bit depends on all. No seed: the same in
-    every process. Names that differ in a few digits spread evenly; it is no defence against chosen ones."""
-    value = np.uint64(size) * _FINAL
+def _mixed(value: np.uint64, key: np.uint64) -> np.uint64:
+    """The two halves of the 128-bit product, one laid over the other: every bit depends on all, and without the key
+    nobody can say how."""
+    low, high, other_low, other_high = value & _SLOT, value >> _HALF, key & _SLOT, key >> _HALF
+    lowest, cross, other = low * other_low, low * other_high, high * other_low
+    middle = (lowest >> _HALF) + (cross & _SLOT) + (other & _SLOT)
+    top = high * other_high + (cross >> _HALF) + (other >> _HALF) + (middle >> _HALF)
+    return np.uint64(top ^ (middle << _HALF | lowest & _SLOT))
+
+
+@inlined
+def _hash(data: ByteArray, at: int, size: int, seed: np.uint64) -> np.uint64:
+    """32 bits: each word mixed in by a product with a key that follows from the seed (Yi, "wyhash", 2019). Names that
+    differ in a few digits spread evenly; who does not know the seed cannot choose names that meet."""
+    key = seed ^ _MULTIPLIER
+    value = seed ^ np.uint64(size) * _FINAL
     if size >= 8:
         place, last = at, at + size - 8
         while place < last:
-            value = (value ^ _word(data, place)) * _MULTIPLIER
-            value ^= value >> _HALF
+            value = _mixed(value ^ _word(data, place), key) + _FINAL
             place += 8
         word = _word(data, last)
     else:
         word = np.uint64(0)
         for k in range(size):
             word |= np.uint64(data[at + k]) << np.uint64(8 * k)
-    value = (value ^ word) * _MULTIPLIER
-    value = (value ^ (value >> _HALF)) * _FINAL
+    value = _mixed(_mixed(value ^ word, key) ^ _FINAL, key)
     return np.uint64((value ^ (value >> _HALF)) & _SLOT)
 
 
@@ -131,10 +141,10 @@ def _touch(
 
 
 @bare_kernel
-def hash_names(data: ByteArray, at: IntArray, size: IntArray, hashes: Words) -> None:
+def hash_names(data: ByteArray, at: IntArray, size: IntArray, seed: np.uint64, hashes: Words) -> None:
     """Each name's hash into ``hashes``."""
     for row in range(len(at)):
-        hashes[row] = _hash(data, at[row], size[row])
+        hashes[row] = _hash(data, at[row], size[row], seed)
 
 
 @bare_kernel
@@ -238,12 +248,14 @@ def place_names(
 
 
 @bare_kernel
-def release(table: Words, refs: IntArray, arena: ByteArray, free: IntArray, counts: IntArray, slots: IntArray) -> None:
-    """Forget the names of ``slots``, which must be held, each given once."""
+def release(
+    table: Words, refs: IntArray, arena: ByteArray, free: IntArray, counts: IntArray, slots: IntArray, seed: np.uint64
+) -> None:
+    """Forget the names of ``slots``, which must be held, each given once; ``seed`` is that of their hashes."""
     mask = len(table) - 1
     for slot in slots:
         size = refs[slot] & 0xFFFFFF
-        hole = np.int64(_hash(arena, refs[slot] >> 24, size)) & mask
+        hole = np.int64(_hash(arena, refs[slot] >> 24, size, seed)) & mask
         while np.int64(table[hole] & _SLOT) != slot + 1:
             hole = (hole + 1) & mask
         place = (hole + 1) & mask
