@@ -39,6 +39,8 @@ __all__ = ["MAX_PENDING", "Acknowledge", "Commit", "PartitionOwner", "Services"]
 
 #: A transaction leaves one or two offsets without a record. A wider gap may be a hole, or what retention has cut away.
 _MARKERS = 2
+#: More batches than are ever queued behind one seek.
+_MOST_PASSING = 100
 
 _log = structlog.get_logger(__name__)
 
@@ -84,7 +86,9 @@ class PartitionOwner:
         self._runner = FoldRunner(processor)
         self._restoration = Restoration(processor, ledger, beginning, services.build, self._folded)
         self._taker = ControlTaker(processor, services.controls, services.source, self._model_trouble)
-        self._resync: tuple[int, int] | None = (-1, -1)
+        self._in_step = False
+        self._least: int | None = None
+        self._passed = 0
         self._folding = asyncio.Lock()
         self._queue = CommitQueue(services.commit, stamp=self._stamp, committed=self._done, failed=self._die)
         self._restoring = processor.position < self._committed
@@ -144,15 +148,20 @@ class PartitionOwner:
         await self._fold(live, acknowledge)
 
     async def _out_of_step(self, first: int) -> bool:
-        """Whether a batch begins beyond the position because it was queued before a seek. The same gap twice is a
-        hole in the log, which is ordinary (compaction, transaction markers)."""
-        gap = (self.processor.position, first)
-        if self._resync is None or first == gap[0] or self._resync == gap:
-            self._resync = None
-            return False
-        self._resync = gap
-        await self._services.seek(gap[0])
-        return True
+        """Whether a batch begins beyond the position because it was queued before a seek. The position is sought, and
+        what was queued passes by. When the least of it comes again, it was fetched from the position on: what lies
+        between is a hole in the log, which is ordinary (compaction, transaction markers)."""
+        position, least = self.processor.position, self._least
+        if self._in_step or first in (position, least):
+            self._in_step = True
+        elif least is None or first < least:
+            self._least, self._passed = first, 0
+            await self._services.seek(position)
+        else:
+            self._passed += 1
+            if self._passed >= _MOST_PASSING:  # compacted away meanwhile, it will never come again: look anew
+                self._least = None
+        return not self._in_step
 
     async def _check_gap(self, first: int) -> None:
         """Tell what retention cut away under us from holes, which are ordinary."""

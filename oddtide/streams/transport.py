@@ -10,7 +10,7 @@ This module and, for aiokafka's fetcher, :mod:`oddtide.streams.fetching` are the
 Faust and aiokafka; these are all of them:
 
 - ``Consumer.getmany``, ``_wait_next_records``, ``_add_gap``, ``_new_offset``, ``_acked``, ``_acked_index`` and
-  ``_buffered_partitions`` carry the batches;
+  ``_buffered_partitions`` carry the batches, ``_read_offset`` is what Faust believes to have handed over;
 - ``Consumer.highwater`` asserts that the partition is assigned;
 - ``Consumer.seek_to_committed`` is called by every seek (``perform_seek``);
 - ``AIOKafkaConsumerThread._create_worker_consumer`` makes the client, whose ``_isolation_level``,
@@ -33,7 +33,7 @@ pinned in ``pyproject.toml``.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from typing import Any, TypeAlias, cast
 
 import aiokafka
@@ -136,8 +136,19 @@ class _BatchConsumer(driver.Consumer):
             tp = TP(source.topic, source.partition)
             if batch and (active is None or tp in active or tp in self._buffered_partitions):
                 self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
-                for part in batch if _hands_blocks(self.app) else [batch]:
+                for part in self._parts_of(tp, batch):
                     yield tp, _message(tp, part, generation)
+
+    def _parts_of(self, tp: TP, batch: Any) -> Iterator[Any]:
+        """A list as it is; blocks one by one. Faust passes over what it has handed over before, by an offset that it
+        writes down *after* each message: a seek made while blocks are handed over would be undone by the next one, and
+        what was asked for again never come. Whoever takes blocks knows what it has."""
+        if not _hands_blocks(self.app):
+            yield batch
+            return
+        for block in batch:
+            self._read_offset.pop(tp, None)
+            yield block
 
     def highwater(self, tp: TP) -> int:
         """The end of a partition as last fetched; 0 where nothing was fetched, or where the partition is not ours any

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 import orjson
 import pytest
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from oddtide.domain.detection.events import AnomalyDetected, Verdict
@@ -281,3 +281,19 @@ async def test_holes_in_the_log_are_ordinary(platform: Platform) -> None:
     assert sum(batch.records for batch in ledger) == 5
     assert ledger[-1].to_offset == 9
     assert sum(batch.holes for batch in ledger) == 4
+
+
+async def test_a_hole_at_the_position_with_many_blocks_behind_it_keeps_no_partition_waiting(platform: Platform) -> None:
+    values = [value for value in readings(2_000) if value is not None]
+    source = AIOKafkaProducer(bootstrap_servers=platform.kafka, transactional_id=f"{platform.topic}-source")
+    async with source:
+        await source.begin_transaction()
+        await source.send_and_wait(platform.topic, b"{}", partition=0)
+        await source.abort_transaction()
+        await source.begin_transaction()
+        await asyncio.gather(*[await source.send(platform.topic, value, partition=0) for value in values])
+        await source.commit_transaction()
+    async with platform.working(max_batch=50):  # 40 blocks in one fetch: more than are queued for an agent
+        ledger = await platform.until(2 + len(values))
+    assert sum(batch.records for batch in ledger) == len(values)
+    assert sum(batch.holes for batch in ledger) == 2

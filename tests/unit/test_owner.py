@@ -26,7 +26,7 @@ from oddtide.streams.envelope import Envelope
 from oddtide.streams.folding import FoldRunner
 from oddtide.streams.history import begin_at
 from oddtide.streams.ledger import PartitionLedger
-from oddtide.streams.owner import MAX_PENDING, PartitionOwner, Services
+from oddtide.streams.owner import _MOST_PASSING, MAX_PENDING, PartitionOwner, Services
 from oddtide.streams.pipeline.outcome import Outcome
 from oddtide.streams.pipeline.plan import StreamPlan
 from oddtide.streams.pipeline.processor import PartitionProcessor
@@ -243,6 +243,37 @@ async def test_what_was_queued_before_a_seek_is_asked_for_again_and_the_same_gap
     await run(owner, around, records(5, 7), records(9, 10))
     assert around.sought == [0]
     assert [(o.completed.to_offset, o.completed.holes) for o in around.committed] == [(7, 5), (10, 2)]
+
+
+async def test_many_batches_queued_behind_a_hole_pass_by_and_do_not_keep_the_partition_seeking() -> None:
+    around = Surroundings()
+    owner = around.owner()
+    queued = [records(start, start + 3) for start in (5, 9, 13, 17)]
+    await run(owner, around, *queued)
+    assert (around.sought, around.committed) == ([0], [])
+    await run(owner, around, *queued)
+    assert around.sought == [0]
+    assert [o.completed.from_offset for o in around.committed] == [0, 8, 12, 16]
+    assert sum(o.completed.records for o in around.committed) == 12
+
+
+async def test_what_comes_nearer_to_the_position_than_before_is_no_end_of_a_hole_yet() -> None:
+    around = Surroundings()
+    owner = around.owner()
+    await run(owner, around, records(9, 12), records(5, 8), records(9, 12))
+    assert (around.sought, around.committed) == ([0, 0], [])
+    await run(owner, around, records(5, 8), records(9, 12))
+    assert [(o.completed.from_offset, o.completed.to_offset) for o in around.committed] == [(0, 8), (8, 12)]
+
+
+async def test_a_hole_that_compaction_widens_between_two_fetches_is_found_all_the_same() -> None:
+    around = Surroundings()
+    owner = around.owner()
+    await run(owner, around, records(5, 6), *(records(6 + i, 7 + i) for i in range(_MOST_PASSING)))
+    assert (around.sought, around.committed) == ([0], [])
+    await run(owner, around, records(6, 7), records(6, 7))
+    assert around.sought == [0, 0]
+    assert [(o.completed.to_offset, o.completed.holes) for o in around.committed] == [(7, 6)]
 
 
 async def test_history_is_folded_in_silence_with_each_model_at_its_offset() -> None:
