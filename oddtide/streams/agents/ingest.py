@@ -103,8 +103,8 @@ class _Partitions:
             return
         most = held.owner.processor.most_at_once
         for start in range(0, len(records), most):
-            last = start + most >= len(records)
-            await held.owner.feed(records[start : start + most], acknowledge if last else _not_yet)
+            done = acknowledge if start + most >= len(records) else _not_yet
+            await held.owner.feed(records[start : start + most], done)
 
     async def on_rebalance_complete(self, *_: Any, **__: Any) -> None:
         """The group has settled: hold exactly what it gave us."""
@@ -206,8 +206,7 @@ class _Partitions:
         self, plan: StreamPlan, partition: int, writer: PartitionWriter, ledger: PartitionLedger, earliest: int
     ) -> None:
         """Begin an ownership, unless the ledger was not read far enough back for that."""
-        tp = TP(plan.topic, partition)
-        old = self._held.get(tp)
+        old = self._held.get(tp := TP(plan.topic, partition))
         kept = old.owner.processor if old is not None and old.owner.keepable else None
         found = await self._takeover.find(plan, partition, ledger, earliest, kept)
         if found is None:
