@@ -13,7 +13,7 @@ import structlog
 if TYPE_CHECKING:
     from oddtide.config.sections import LogSettings
 
-__all__ = ["QuietRepeats", "configure"]
+__all__ = ["QuietRepeats", "configure", "keep_quiet"]
 
 #: Libraries that say much in their own words; only what needs attention is passed on.
 _NOISY = ("aiokafka", "faust", "kafka", "mode", "sqlalchemy", "alembic", "httpx", "httpcore", "asyncio")
@@ -80,6 +80,30 @@ def configure(settings: LogSettings) -> None:
     root.setLevel(level)
     for name in _NOISY:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
+
+
+def keep_quiet() -> None:
+    """For commands that end: what parts log below a warning is dropped, the rest goes to stderr, never
+    among the results on stdout (structlog's own default). Alters nothing where :func:`configure` was called."""
+    if structlog.is_configured():
+        return
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.stdlib.add_log_level,
+            _drop_small_talk,
+            structlog.dev.ConsoleRenderer(colors=False),
+        ],
+        # Looked up for each line: stderr may be another one by then.
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+
+
+def _drop_small_talk(logger: object, name: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    if event["level"] in ("debug", "info"):
+        raise structlog.DropEvent
+    return event
 
 
 def _is_service_chatter(record: logging.LogRecord) -> bool:

@@ -11,6 +11,7 @@ from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 from typing import Any, TypeAlias, TypeVar
 
+from oddtide.config.logs import keep_quiet
 from oddtide.domain.errors import OddtideError
 
 __all__ = ["Tell", "Work", "cores", "spread"]
@@ -94,6 +95,7 @@ def _say(said: Any, index: int, message: Any) -> None:
 def _serve(work: Work[Any, Any], tasks: Sequence[Any], asked: Any, said: Any) -> None:
     """What a helping process does: task after task until there is none left."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the one that asked ends us
+    keep_quiet()
     while (index := asked.get()) is not None:
         try:
             said.put((index, "done", work(tasks[index], partial(_say, said, index))))

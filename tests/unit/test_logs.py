@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from oddtide.config.logs import QuietRepeats, configure
+from oddtide.config.logs import QuietRepeats, configure, keep_quiet
 from oddtide.config.sections import LogSettings
 
 
@@ -63,3 +63,20 @@ def test_lines_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     configure(LogSettings(level="debug"))
     structlog.get_logger("oddtide.x").debug("began", partition=3)
     assert "began" in capsys.readouterr().err
+
+
+def test_a_commands_results_are_not_mixed_with_what_parts_log(capsys: pytest.CaptureFixture[str]) -> None:
+    keep_quiet()
+    structlog.get_logger("oddtide.x").debug("snapshot not used")
+    structlog.get_logger("oddtide.x").info("began")
+    structlog.get_logger("oddtide.x").warning("lost", partition=3)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.split() == ["[warning", "]", "lost", "partition=3"]
+
+
+def test_a_workers_lines_stay_as_configured(capsys: pytest.CaptureFixture[str]) -> None:
+    configure(LogSettings(format="json"))
+    keep_quiet()
+    structlog.get_logger("oddtide.x").info("began")
+    assert json.loads(capsys.readouterr().err)["event"] == "began"

@@ -39,7 +39,9 @@ class Cli:
     def composition(self) -> Composition:
         """The parts, wired as the settings say."""
         from oddtide.config.composition import Composition
+        from oddtide.config.logs import keep_quiet
 
+        keep_quiet()
         return Composition(self.settings())
 
 
