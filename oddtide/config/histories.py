@@ -31,6 +31,7 @@ __all__ = [
     "place",
     "ranges",
     "select",
+    "span",
     "to_fold",
     "verify",
 ]
@@ -118,6 +119,24 @@ def place(text: str | None) -> int | str | None:
             f"{text!r} is neither an offset nor a time.", remedy="Write 12000, 2026-01-31T12:00:00Z or 2026-01-31."
         ) from None
     return text
+
+
+def span(wanted: Wanted) -> tuple[int | str | None, int | str | None]:
+    """``--from`` and ``--to``, each an offset or a time. Raises ``UsageError`` where nothing lies between them."""
+    from oddtide.streams.codecs.times import parse_time
+
+    start, stop = place(wanted.start), place(wanted.stop)
+    if isinstance(start, int) and isinstance(stop, int):
+        empty = start >= stop
+    elif isinstance(start, str) and isinstance(stop, str):
+        empty = parse_time(start) >= parse_time(stop)
+    else:  # an offset and a time: what lies between them differs from partition to partition
+        empty = False
+    if empty:
+        raise UsageError(
+            f"Nothing lies between --from {wanted.start} and --to {wanted.stop}.", remedy="Let --to be after --from."
+        )
+    return start, stop
 
 
 def ranges(composition: Composition, chosen: Selection, start: int | str | None, stop: int | str | None) -> list[Range]:

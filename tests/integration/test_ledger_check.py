@@ -140,4 +140,4 @@ def test_what_is_not_there_is_said(history: History) -> None:
     assert run("ledger", "check", "--stream", "nothing").exit_code == 3
     assert run("ledger", "check", "--partition", "7").exit_code == 3
     assert answer("ledger", "check")[0]["batches"] == 0
-    assert "nothing to verify" in run("replay", "--verify").stderr
+    assert "nothing was verified" in run("replay", "--verify").stderr

@@ -144,6 +144,9 @@ def test_the_report_is_one_file_that_a_person_can_read(history: History, other: 
     assert "vanish" in shown
     assert "does not equal what was published" in shown
     assert 'role="img"' in text
+    nowhere = run("replay", "--config", str(other), "--diff", "--html", str(report.parent / "missing" / "x.html"))
+    assert nowhere.exit_code == 2
+    assert nowhere.stdout == ""
     same = run("replay", "--config", "oddtide.toml", "--diff", "--html", str(report), "--to", "30")
     assert same.exit_code == 0
     assert "No detection on either side" in report.read_text()
@@ -153,5 +156,9 @@ def test_the_report_is_one_file_that_a_person_can_read(history: History, other: 
 def test_it_needs_settings_to_try(history: History, tmp_path: Path) -> None:
     assert run("replay", "--diff").exit_code == 2
     assert run("replay", "--verify", "--html", "x.html").exit_code == 2
+    for begin, end in (("7", "7"), ("9", "7"), ("2026-01-02", "2026-01-01")):
+        refused = run("replay", "--verify", "--from", begin, "--to", end)
+        assert refused.exit_code == 2
+        assert f"between --from {begin} and --to {end}" in refused.stderr
     (tmp_path / "foreign.toml").write_text('[[streams]]\nname = "something"\n')
     assert run("replay", "--config", str(tmp_path / "missing.toml"), "--diff").exit_code in {3, 4}

@@ -86,9 +86,9 @@ def replay(
 
 
 def _verify(cli: Cli, wanted: Wanted) -> None:
-    from oddtide.config.histories import place, ranges, select, verify
+    from oddtide.config.histories import ranges, select, span, verify
 
-    begin, end = place(wanted.start), place(wanted.stop)
+    begin, end = span(wanted)
     composition = cli.composition()
     with composition.admin() as admin:
         chosen = select(composition, admin, wanted.stream, wanted.partitions)
@@ -126,7 +126,11 @@ def _judge(found: list[Verification], output: str) -> None:
         )
     if output == "table":
         compared = sum(each.compared for each in found)
-        note(f"{compared} batches verified, every hash equal" if compared else "nothing to verify: no ledger record")
+        note(
+            f"{compared} batches verified, every hash equal"
+            if compared
+            else "nothing was verified: no ledger record lies there"
+        )
 
 
 def _difference(result: Verification) -> str:

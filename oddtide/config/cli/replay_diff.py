@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,12 +27,14 @@ _SERIES_SHOWN = 20
 def diff(cli: Cli, wanted: Wanted, config: Path | None, *, published: bool, html: Path | None, limit: int) -> None:
     """Compare, and print. JSON holds every difference, printed as it is found; a table the strangest."""
     from oddtide.config.contests import contest, shown_file
-    from oddtide.config.histories import place, ranges, select
+    from oddtide.config.histories import ranges, select, span
     from oddtide.config.settings import load
 
     if config is None:
         raise UsageError("--diff needs settings to try.", remedy="Name their file with --config FILE.")
-    begin, end = place(wanted.start), place(wanted.stop)
+    begin, end = span(wanted)
+    if html is not None:
+        _check_writable(html)
     other = load(config)
     composition = cli.composition()
     with composition.admin() as admin:
@@ -50,6 +53,14 @@ def diff(cli: Cli, wanted: Wanted, config: Path | None, *, published: bool, html
 
         html.write_text(report_page(found), encoding="utf-8")
         note(f"the report is in {html}")
+
+
+def _check_writable(html: Path) -> None:
+    """Before anything is computed: that may take hours."""
+    if html.is_dir() or not html.parent.is_dir():
+        raise UsageError(f"The report cannot be written to {html}.", remedy="Name a file in a folder that there is.")
+    if not os.access(html if html.exists() else html.parent, os.W_OK):
+        raise UsageError(f"The report {html} cannot be written: no permission.", remedy="Name another file.")
 
 
 class _Printer:
