@@ -246,7 +246,8 @@ def _wrong_partitions(spec: TopicLike, actual: int) -> TopicMismatch:
         spec.name,
         "partitions",
         f"The topic {spec.name!r} has {actual} partitions, not {spec.partitions}",
-        f"Configure {actual} partitions for it, or replay it into a new topic: partitions are never changed in place.",
+        f"Configure {actual} partitions for it, or move the stream to a new topic with `oddtide topics migrate`: "
+        "partitions are never changed in place.",
     )
 
 

@@ -60,16 +60,19 @@ def list_(cli: Cli, declared: bool) -> None:
 @pass_cli
 def create(cli: Cli) -> None:
     """Make every topic that is missing, and check those that are there. Never changes one."""
+    from oddtide.config.topic_making import make_topics
     from oddtide.domain.errors import CheckFailedError
 
     composition = cli.composition()
     specs = composition.catalogue().all()
     with composition.admin() as admin:
-        created = set(admin.ensure(specs, replication=cli.settings().kafka.replication))
+        created = set(make_topics(composition, admin))
         wrong = admin.mismatches(specs)
     rows = [{"topic": spec.name, "partitions": spec.partitions, "created": spec.name in created} for spec in specs]
     emit(rows, output=cli.output)
-    note(f"{len(created)} made, {len(specs) - len(created)} were there")
+    left_out = sum(each.kind == "missing" for each in wrong)
+    rest = f", {left_out} left out" if left_out else ""
+    note(f"{len(created)} made, {len(specs) - len(created) - left_out} were there{rest}")
     if wrong:
         raise CheckFailedError("; ".join(each.problem for each in wrong) + ".", remedy=wrong[0].remedy)
 

@@ -87,8 +87,10 @@ def _stop(broker: EmbeddedBroker | None) -> None:
 
 
 def _create_topics(composition: Composition) -> None:
+    from oddtide.config.topic_making import make_topics
+
     with composition.admin() as admin:
-        created = admin.ensure(composition.catalogue().all(), replication=composition.settings.kafka.replication)
+        created = make_topics(composition, admin)
     if created:
         note(f"{len(created)} topics made")
     check_topics(composition)
