@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import struct
 from collections.abc import Iterator
 
 import httpx
@@ -126,6 +127,23 @@ def test_an_unknown_lag_is_absent(server: MetricsServer) -> None:
     second = (("partition", "1"), ("stream", "plant"), ("topic", "r"))
     assert ("oddtide_partition_lag", second) not in found
     assert found["oddtide_partition_position", second] == 5
+
+
+def test_who_hangs_up_is_no_news_and_what_fails_is_logged(
+    server: MetricsServer, source: Source, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    address = httpx.URL(server.url)
+    with socket.create_connection((address.host, address.port or 0)) as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # close with a reset
+    get(server, "/livez")
+    assert (caplog.text, capfd.readouterr().err) == ("", "")
+    source.progress = None  # type: ignore[assignment]  # to make answering fail
+    with pytest.raises(httpx.RemoteProtocolError):
+        get(server, "/readyz")
+    assert "metrics request failed" in caplog.text
+    assert "AttributeError" in caplog.text
+    source.progress = progress()
+    assert get(server, "/readyz").status_code == 200
 
 
 def test_the_histogram_cumulates(server: MetricsServer) -> None:

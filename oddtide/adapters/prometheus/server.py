@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
+import sys
 import threading
 from collections.abc import Callable
 from http import HTTPStatus
@@ -18,6 +20,8 @@ from oddtide.domain.errors import ConfigurationError, DependencyError, OddtideEr
 from oddtide.domain.observability.progress import WorkerProgress
 
 __all__ = ["MetricsServer"]
+
+_log = logging.getLogger(__name__)
 
 _IDLE_CONNECTION_S = 30.0
 
@@ -121,6 +125,12 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, address: tuple[str, int], answer: _Answer) -> None:
         self.answer = answer
         super().__init__(address, _Handler)
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that hangs up before its answer is no news either; anything else is logged."""
+        error = sys.exception()
+        if not isinstance(error, ConnectionError):
+            _log.error("metrics request failed", exc_info=error)
 
 
 class _Handler(BaseHTTPRequestHandler):
