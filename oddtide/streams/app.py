@@ -74,6 +74,8 @@ def make_app(
     app = BatchApp(
         name,
         **context.broker.faust_options(),
+        # What Kafka's tools, and `oddtide lag`, call the member.
+        broker_client_id=context.worker,
         datadir=str(folder / f"{name}-{context.instance_id or context.worker}"),
         # The same for every member: Faust's assignor insists that a member's address does not change, and ours do not
         # serve anything there.

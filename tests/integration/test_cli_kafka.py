@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -19,9 +20,12 @@ from click.testing import CliRunner, Result
 
 from oddtide.adapters.kafka import KafkaAdmin, KafkaConnection, KafkaReader, KafkaWriter
 from oddtide.config.cli import cli
+from oddtide.config.composition import Composition
+from oddtide.config.settings import load
 from oddtide.domain.quality.events import ReadingRejected, RejectedRow
 from oddtide.streams.pipeline.deadletters import ATTEMPT_HEADER
 from oddtide.streams.results import REJECTION_HEADER
+from oddtide.streams.topics import TopicSpec
 
 
 @pytest.fixture
@@ -126,6 +130,19 @@ def test_a_topic_that_differs_is_refused(prefix: str, monkeypatch: pytest.Monkey
     states = {row["topic"]: row["state"] for row in rows("topics", "list")}
     assert states[f"{prefix}.detections"] == "differs"
     assert states[f"{prefix}.readings"] == "ok"
+
+
+def test_a_readings_topic_that_differs_gets_no_ledger(topics: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    streams = [{"name": "readings"}, {"name": "late", "topic": f"{topics}.late"}]
+    with Composition(load(None).settings).admin() as admin:
+        admin.ensure([TopicSpec(f"{topics}.late", "series", "none", (), 2, "made by somebody else")])
+    monkeypatch.setenv("ODDTIDE_STREAMS", json.dumps(streams))
+    refused = run("topics", "create")
+    assert refused.exit_code == 6
+    assert "2 partitions, not 4" in refused.stderr
+    assert "0 made" in refused.stderr
+    monkeypatch.setenv("ODDTIDE_STREAMS", json.dumps([streams[0], {**streams[1], "partitions": 2}]))
+    assert [row["topic"] for row in rows("topics", "create") if row["created"]] == [f"{topics}.late.ledger"]
 
 
 # -------------------------------------------------------------------------------------------- produce and tail
@@ -268,6 +285,8 @@ def test_a_reading_becomes_an_alert_that_a_person_closes(topics: str, tmp_path: 
         eventually(lambda: rows("alerts", "list"))
         eventually(lambda: one("status")["lag"] == 0)
         behind = rows("lag", "--role", "observability")
+        (name,) = {row["owner"] for row in rows("lag", "--partitions")}
+        assert name.startswith(f"{socket.gethostname()}-")
         assert {row["group"].rpartition("-")[2] for row in behind} == {"observability", "alerts"}
         (alert,) = rows("alerts", "list", "--series", "pump")
         ident = alert["alert"]

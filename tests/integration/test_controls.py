@@ -279,6 +279,7 @@ def test_planned_work_is_declared_listed_and_cancelled(installation: Installatio
     assert [row["work"] for row in rows("planned-work", "list")] == [work["work"]]
     assert (work["series"], work["to"]) == (["*"], "2200-01-01T00:00:00Z")
     assert {row["reason"] for row in rows("planned-work", "list", "--all")} == {"for ever", "over"}
+    assert "--all also lists" in run("planned-work", "list", "--stream", "another").stderr
     rows("planned-work", "cancel", work["work"][:8])
     assert [row["work"] for row in rows("planned-work", "list", "--all")] == [past["work"]]
     wrong = {

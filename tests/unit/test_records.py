@@ -9,6 +9,7 @@ import pytest
 from oddtide.config.cli.records import decode, describe_line, resolve_topic
 from oddtide.domain.detection.events import AnomalyDetected
 from oddtide.domain.events import Message
+from oddtide.domain.observability.controls import ControlApplied, PlannedWindow
 from oddtide.domain.observability.events import AlertOpened, FeedbackGiven
 from oddtide.domain.observability.ledger import BatchCompleted
 from oddtide.domain.quality.events import ReadingRejected
@@ -93,6 +94,25 @@ def test_an_event_keeps_its_own_coordinates_apart_from_the_records() -> None:
     assert (row["source_topic"], row["source_partition"], row["source_offset"]) == ("plant.pumps", 0, 99)
     assert (row["type"], row["event_id"], row["causation_id"]) == ("oddtide.AnomalyDetected", "e1", "c1")
     assert describe_line(row) == "1:7  2026-01-01T00:00:00Z  AnomalyDetected  a = 3.0  ANOMALY: far above  [v]"
+
+
+def test_a_batchs_line_says_what_took_effect() -> None:
+    controls = [
+        ControlApplied(kind="pipeline", offset=5, pipeline="abc"),
+        ControlApplied(kind="model", offset=5, model="m", version=2),
+        ControlApplied(kind="feedback", offset=5, series="pump-1"),
+        ControlApplied(kind="planned_work", offset=5, work=PlannedWindow(id="w", from_time="a", to_time="b")),
+        ControlApplied(kind="planned_work", offset=5, cancelled="w"),
+    ]
+    batch = BatchCompleted(
+        stream="s", topic="t", partition=0, from_offset=5, to_offset=9, records=4, holes=0, readings=4, scored=4,
+        rejected={}, skipped={}, detections=0, controls=controls, time="2026-01-01T00:00:00Z",
+    )  # fmt: skip
+    (row,) = rows(of_event(batch))
+    assert describe_line(row).endswith(
+        "0 detections; in force from here: pipeline abc, model m 2, feedback pump-1, planned_work w, "
+        "planned_work w cancelled"
+    )
 
 
 def test_lines_for_people() -> None:

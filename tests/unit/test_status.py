@@ -47,6 +47,14 @@ def test_a_worker_that_ended_long_ago_is_no_news() -> None:
     assert [row["worker"] for row in worker_rows(seen())] == ["w1"]
 
 
+@pytest.mark.parametrize("state", ["stopped", "lost"])
+def test_a_worker_that_ended_lately_does_nothing_any_more(state: str) -> None:
+    found = seen()
+    found["workers"][0]["state"] = state
+    (row,) = worker_rows(found)
+    assert (row["worker"], row["readings_per_s"], row["memory_mib"], row["series"]) == ("w1", None, None, None)
+
+
 @pytest.mark.parametrize(
     ("rates", "expected"),
     [

@@ -23,7 +23,7 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _SEGMENT = r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}"
 _REFERENCE = re.compile(rf"({_SEGMENT}/){{1,8}}[0-9a-f]{{64}}")
 _LONGEST_NAME = 100
-_MAKE_AGAIN = "Train the model again; a snapshot is made again by itself."
+_MAKE_AGAIN = "A snapshot is made again by itself; a model must be trained again."
 
 
 class SignedBlobs:

@@ -89,7 +89,9 @@ def list_(cli: Cli, stream: str | None, every: bool) -> None:
         for event in _declared(composition)
         if stream in (None, event.stream) and (every or parse_rfc3339(event.window.to_time) > moment)
     ]
-    emit(rows, output=cli.output, empty="no planned work")
+    emit(
+        rows, output=cli.output, empty="no planned work" if every else "no planned work; --all also lists what is over"
+    )
 
 
 @command(

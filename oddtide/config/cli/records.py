@@ -132,8 +132,22 @@ def _tell_batch(row: dict[str, Any]) -> str:
     rejected, skipped = sum(row["rejected"].values()), sum(row["skipped"].values())
     return (
         f"{row['from']}..{row['to']}: {row['readings']} readings, {row['scored']} scored, {rejected} rejected, "
-        f"{skipped} skipped, {row['detections']} detections"
+        f"{skipped} skipped, {row['detections']} detections{_tell_controls(row['controls'])}"
     )
+
+
+def _tell_controls(controls: list[dict[str, Any]]) -> str:
+    """What took effect with a batch's first offset: it alters verdicts, so people look for it."""
+    told = [f"{each['kind']} {_subject(each)}" for each in controls]
+    return f"; in force from here: {', '.join(told)}" if told else ""
+
+
+def _subject(control: dict[str, Any]) -> str:
+    if control["kind"] == "planned_work":
+        return f"{control['cancelled']} cancelled" if control["cancelled"] else str(control["work"]["id"])
+    if control["kind"] == "model":
+        return f"{control['model']} {control['version']}"
+    return str(control["pipeline"] or control["series"])
 
 
 def _tell_alert(row: dict[str, Any]) -> str:

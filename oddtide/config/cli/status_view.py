@@ -12,6 +12,7 @@ WORKERS = ("worker", "state", "roles", "heartbeat_age_s", "readings_per_s", "mem
 PARTITIONS = ("topic", "partition", "owner", "state", "position", "end", "lag")
 
 _GONE = ("stopped", "lost")
+_NOTHING_MORE = dict.fromkeys(("readings_per_s", "memory_mib", "series", "asleep"))
 #: Workers that ended are shown for so long (seconds).
 _REMEMBERED_S = 3600.0
 
@@ -45,9 +46,9 @@ def _lag(found: dict[str, Any], rates: dict[str, float]) -> str:
 
 
 def worker_rows(found: dict[str, Any]) -> list[Row]:
-    """The workers that run, and those that ended lately."""
+    """The workers that run, and those that ended lately; what those last did and held is no more."""
     return [
-        each
+        {**each, **_NOTHING_MORE} if each["state"] in _GONE else each
         for each in found["workers"]
         if each["state"] not in _GONE or (each["heartbeat_age_s"] or 0.0) < _REMEMBERED_S
     ]
