@@ -15,7 +15,11 @@ from benchmarks.kit import Bench, note, started_bench
 from benchmarks.latency import latency, latency_table
 from benchmarks.throughput import ROWS, rates_table, throughput
 
-PARTS = ("throughput", "latency", "growth")
+#: What runs on the one broker of this run, and what brings its own (or needs none) and can be run by itself.
+SHARED = ("throughput", "latency", "growth")
+PROGRAMS = {"restart": "benchmarks.restart", "recovery": "benchmarks.recovery", "memory": "benchmarks.memory",
+            "fold": "benchmarks.fold_speed"}  # fmt: skip
+PARTS = (*SHARED, *PROGRAMS)
 _RIVALS = {"quix", "bytewax"}
 #: What the rivals' environment holds; they are no dependencies of the project.
 _PACKAGES = ("quixstreams==3.28.1", "bytewax[kafka]==0.21.1", "orjson")
@@ -49,9 +53,18 @@ def main() -> None:
     if "throughput" in parts and _RIVALS & set(options.rows):
         options.rivals_python = rivals_python(Path(__file__).parents[1] / ".venv-rivals")
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
-    with started_bench() as bench:
-        for part in parts:
-            print(f"\n## {part}\n\n{_run(bench, part, options)}", flush=True)
+    unknown = set(parts) - set(PARTS)
+    if unknown:
+        parser.error(f"no part is called {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    shared = [part for part in parts if part in SHARED]
+    if shared:
+        with started_bench() as bench:
+            for part in shared:
+                print(f"\n## {part}\n\n{_run(bench, part, options)}", flush=True)
+    for part in parts:
+        if part in PROGRAMS:
+            print(f"\n## {part}\n", flush=True)
+            subprocess.run([sys.executable, "-m", PROGRAMS[part]], check=True)
 
 
 def _run(bench: Bench, part: str, options: argparse.Namespace) -> str:
