@@ -19,7 +19,7 @@ __all__ = ["latency", "latency_table"]
 
 PARTITIONS = 4
 _TICK_S = 0.002
-_WARM_S = 8.0
+_SETTLE_S = 2.0
 
 
 def latency(bench: Bench, *, rate: int = 5_000, series: int = 1_000, seconds: float = 20.0) -> np.ndarray:
@@ -43,8 +43,10 @@ async def _measure(worker: Worker, rate: int, series: int, seconds: float) -> np
     try:
         consumer.assign([TopicPartition(f"{worker.topic}.verdicts", p) for p in range(PARTITIONS)])
         await consumer.seek_to_beginning()
-        pushing = asyncio.create_task(_push(producer, worker.topic, rate, series, seconds + _WARM_S))
-        taken = await _take(consumer, worker, int(rate * (seconds + _WARM_S)))
+        await _push(producer, worker.topic, rate, series, 1.0)
+        await _take(consumer, worker, rate)  # until then it starts up, and compiles kernels on a fresh machine
+        pushing = asyncio.create_task(_push(producer, worker.topic, rate, series, seconds + _SETTLE_S))
+        taken = await _take(consumer, worker, int(rate * (seconds + _SETTLE_S)))
         await pushing
         return taken
     finally:
@@ -75,7 +77,7 @@ async def _take(consumer: AIOKafkaConsumer, worker: Worker, count: int) -> np.nd
                 times = pa.ipc.open_stream(record.value).read_all().column("time").to_numpy().astype(np.int64)
                 began = began or int(times[0])
                 seen += len(times)
-                taken.append(((now - times) / 1e6)[times > began + _WARM_S * 1e9])
+                taken.append(((now - times) / 1e6)[times > began + _SETTLE_S * 1e9])
     note(f"  latency: {seen:,} of {count:,} readings came back")
     return np.concatenate(taken)
 
