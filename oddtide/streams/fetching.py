@@ -54,7 +54,8 @@ class BlockRecords(PartitionRecords):
             block, end = self._of_old_format()
         else:
             wanted, end = self._wanted(piece)
-            block = piece.records(wanted)
+            block, rest = piece.records(wanted)
+            end = end if rest is None else rest
         block = block.from_offset(begin)
         size = -(-len(block) // max(-(-len(block) // self._limit), 1))  # parts of equal size: no small one at the end
         for start in range(0, len(block), max(size, 1)):
@@ -91,7 +92,7 @@ class BlockRecords(PartitionRecords):
         if self._isolation_level != READ_COMMITTED:
             return False
         self._consume_aborted_up_to(batch.base)
-        if batch.control and ControlRecord.parse(piece.records([place])[0].key or b"") == ABORT_MARKER:
+        if batch.control and ControlRecord.parse(piece.records([place])[0][0].key or b"") == ABORT_MARKER:
             self._aborted_producers.discard(batch.producer)
         return batch.transactional and batch.producer in self._aborted_producers
 

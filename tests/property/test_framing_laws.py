@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -196,6 +197,33 @@ def test_a_codec_that_cannot_be_read_is_named(monkeypatch: pytest.MonkeyPatch) -
     unknown[22] |= 7
     with pytest.raises(UnsupportedCodecError, match="codec 7"):
         list(ours(sealed(unknown)))
+
+
+@pytest.mark.parametrize("codec", [GZIP, ZSTD])
+def test_no_batch_unpacks_without_bound(codec: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = batch([Record(0, 5, b"key", b"\0" * 500_000)], codec=codec)
+    assert len(raw) < 2_000
+    assert len(list(ours(raw))) == 1
+    monkeypatch.setattr(framing, "LARGEST_UNPACKED", 100_000)
+    with pytest.raises(CorruptRecordException, match="cannot be read"):
+        list(ours(raw))
+
+
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=12), st.sampled_from([0, GZIP, LZ4]))
+def test_what_is_much_unpacked_is_read_in_several_looks(sizes: list[int], codec: int) -> None:
+    batches, first = list[tuple[int, bytes]](), 0
+    for size in sizes:
+        records = [Record(first + i, 5, b"key", b"\0" * 900) for i in range(size)]
+        first += size
+        batches.append((first, batch(records, codec=codec)))
+    found, begin = list[Record](), 0
+    with mock.patch.object(framing, "LARGEST_UNPACKED", 4_000):
+        while begin < first:
+            reader = ours(b"".join(raw for end, raw in batches if end > begin), begin)
+            found += RecordBlock.joined(reader)
+            assert reader.next_fetch_offset > begin
+            begin = reader.next_fetch_offset
+    assert [record.offset for record in found] == list(range(first))
 
 
 @pytest.mark.parametrize("codec", [GZIP, SNAPPY, LZ4, ZSTD])

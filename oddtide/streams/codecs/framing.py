@@ -7,7 +7,9 @@ between them. One walk over a fetched piece finds the batches, another the recor
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import gzip
+import io
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 import aiokafka.codec as codec
@@ -29,12 +31,9 @@ _HEADER: Final = 61
 _CHECKED: Final = 40
 #: A record takes seven bytes at least: its size, attributes, two deltas, two sizes and the number of headers.
 _LEAST_RECORD: Final = 7
-_CODECS: Final = {
-    1: ("gzip", codec.has_gzip, codec.gzip_decode),
-    2: ("snappy", codec.has_snappy, codec.snappy_decode),
-    3: ("lz4", codec.has_lz4, codec.lz4_decode),
-    4: ("zstd", codec.has_zstd, codec.zstd_decode),
-}
+#: The most that a compressed batch may hold (bytes); a quarter of it is enough for one look at the log. A megabyte of
+#: zstd could hold 32 GiB of zeros, which nobody means.
+LARGEST_UNPACKED = 256 << 20
 
 
 class Batch(NamedTuple):
@@ -207,16 +206,24 @@ class FetchedPiece:
         """The places, before ``stop``, of batches that are control batches or part of a transaction."""
         return np.flatnonzero(self._table[:stop, _ATTRIBUTES] & (_TRANSACTIONAL | _CONTROL)).tolist()
 
-    def records(self, places: Sequence[int] | NDArray[np.bool_]) -> RecordBlock:
-        """The records of the batches at ``places``. Raises ``CorruptRecordException``, and ``UnsupportedCodecError``
-        for what is compressed in a way that cannot be read here."""
+    def records(self, places: Sequence[int] | NDArray[np.bool_]) -> tuple[RecordBlock, int | None]:
+        """The records of the batches at ``places``, and the offset of the first that is left for later, if one is: once
+        a quarter of :data:`LARGEST_UNPACKED` was unpacked, no further compressed one is.
+
+        Raises ``CorruptRecordException`` for a damaged one or one that is larger than that by itself, and
+        ``UnsupportedCodecError`` for what is compressed in a way that cannot be read here."""
         batches = self._table[places]
-        packed = np.flatnonzero(batches[:, _ATTRIBUTES] & _CODEC)
-        blocks, done = list[RecordBlock](), 0
-        for place in packed.tolist():
-            blocks += [_records(self._data, batches[done:place]), self._unpacked(batches[place].copy())]
+        blocks, done, unpacked = list[RecordBlock](), 0, 0
+        for place in np.flatnonzero(batches[:, _ATTRIBUTES] & _CODEC).tolist():
+            if unpacked > LARGEST_UNPACKED // 4:
+                return RecordBlock.joined([*blocks, _records(self._data, batches[done:place])]), int(
+                    batches[place, _BASE]
+                )
+            block = self._unpacked(batches[place].copy())
+            blocks += [_records(self._data, batches[done:place]), block]
+            unpacked += len(block.data)
             done = place + 1
-        return RecordBlock.joined([*blocks, _records(self._data, batches[done:])])
+        return RecordBlock.joined([*blocks, _records(self._data, batches[done:])]), None
 
     def _unpacked(self, batch: IntArray) -> RecordBlock:
         content = _decompressed(self._raw[batch[_START] : batch[_STOP]], int(batch[_ATTRIBUTES]))
@@ -234,6 +241,31 @@ def _records(data: ByteArray, batches: IntArray) -> RecordBlock:
         first, last = int(batches[0, _BASE]), int(batches[-1, _NEXT]) - 1
         raise CorruptRecordException(f"damaged records in offsets {first} to {last}")
     return RecordBlock(data, *columns[:, :found])
+
+
+def _gunzip(content: bytes) -> bytes:
+    with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+        unpacked = file.read(LARGEST_UNPACKED + 1)
+    if len(unpacked) > LARGEST_UNPACKED:
+        raise ValueError(f"they are more than {LARGEST_UNPACKED >> 20} MiB")
+    return unpacked
+
+
+def _unpack_zstd(content: bytes) -> bytes:
+    import cramjam
+
+    room = np.empty(LARGEST_UNPACKED, dtype=np.uint8)  # what is not written to takes no memory
+    size = cramjam.zstd.decompress_into(content, room.data)
+    return room[:size].tobytes()
+
+
+#: By Kafka's number: name, whether it can be read here, how.
+_CODECS: Final[dict[int, tuple[str, Callable[[], bool], Callable[[bytes], bytes]]]] = {
+    1: ("gzip", codec.has_gzip, _gunzip),
+    2: ("snappy", codec.has_snappy, codec.snappy_decode),
+    3: ("lz4", codec.has_lz4, codec.lz4_decode),
+    4: ("zstd", codec.has_zstd, _unpack_zstd),
+}
 
 
 def _decompressed(content: memoryview, attributes: int) -> bytes:
