@@ -66,8 +66,12 @@ class Bench:
         """A new topic with these records, a series' all in one partition."""
         name = self.empty_topic(partitions)
         if values:
-            asyncio.run(_fill(self.bootstrap, name, partitions, values))
+            self.push(name, partitions, values)
         return name
+
+    def push(self, topic: str, partitions: int, values: Sequence[Event]) -> None:
+        """Append records; a key's all go to one partition."""
+        asyncio.run(_fill(self.bootstrap, topic, partitions, values))
 
     def empty_topic(self, partitions: int) -> str:
         """A new topic."""
@@ -121,13 +125,9 @@ async def _admin(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
 
 async def _fill(bootstrap: str, topic: str, partitions: int, values: Sequence[Event]) -> None:
     """Whole batches per partition, as a busy producer sends them; a key's records all go to one partition."""
-    homes: dict[bytes, int] = {}
     rows: list[list[Event]] = [[] for _ in range(partitions)]
     for event in values:
-        home = homes.get(event[0])
-        if home is None:
-            home = homes[event[0]] = len(homes) % partitions
-        rows[home].append(event)
+        rows[int(event[0].rpartition(b"-")[2]) % partitions].append(event)
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap, max_batch_size=1 << 20, linger_ms=0)
     await producer.start()
     try:
