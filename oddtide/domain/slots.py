@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from oddtide.domain.errors import StateMismatchError, UsageError
 from oddtide.domain.readings import IntArray
 
-__all__ = ["PerSlot", "Recency", "SlotColumns", "SlotState", "bytes_of", "pickled_size"]
+__all__ = ["InColumns", "PerSlot", "Recency", "SlotColumns", "SlotState", "bytes_of", "pickled_size"]
 
 #: The state of ``n`` slots by name: arrays with ``n`` rows, or lists of ``n`` bytes. Shares no memory with its origin.
 SlotState: TypeAlias = dict[str, NDArray[Any] | list[bytes]]
@@ -132,6 +132,34 @@ class SlotColumns:
                 f"Slots {slots.min()} .. {slots.max()} were given, {self._owner} has room for {self._slots}.",
                 remedy="Call grow() first.",
             )
+
+
+class InColumns:
+    """Per-slot state that all lies in ``_columns``: the whole of :class:`PerSlot`, handed on to them."""
+
+    _columns: SlotColumns
+
+    @property
+    def bytes_per_slot(self) -> int:
+        """Memory that the state of one slot takes."""
+        return self._columns.bytes_per_slot
+
+    def grow(self, slots: int) -> None:
+        """Make room for slots ``0 .. slots-1``; never shrinks."""
+        self._columns.grow(slots)
+
+    def forget(self, slots: IntArray) -> None:
+        """Reset ``slots`` to those of series never seen."""
+        self._columns.forget(slots)
+
+    def extract(self, slots: IntArray) -> SlotState:
+        """A copy of the state of ``slots``, in their order."""
+        return self._columns.extract(slots)
+
+    def insert(self, slots: IntArray, state: SlotState) -> None:
+        """Replace the state of ``slots``, for which there is room. Raises ``StateMismatchError`` for one of other
+        features or parameters; nothing has changed then."""
+        self._columns.insert(slots, state)
 
 
 class Recency:

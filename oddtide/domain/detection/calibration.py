@@ -22,7 +22,7 @@ import numpy as np
 
 from oddtide.domain.detection.settings import check_range
 from oddtide.domain.readings import FloatArray, IntArray
-from oddtide.domain.slots import SlotColumns, SlotState
+from oddtide.domain.slots import InColumns, SlotColumns
 from oddtide.domain.statistics.kernels import bare_kernel, inlined
 
 __all__ = ["Calibration", "tail_p_value", "tail_p_values"]
@@ -111,7 +111,7 @@ def tail_p_values(ordered: FloatArray, scores: FloatArray) -> FloatArray:
     return p_values
 
 
-class Calibration:
+class Calibration(InColumns):
     """Past scores per slot. ``minimum`` scores are needed before a p-value is below 1."""
 
     def __init__(self, window: int = 256, minimum: int = 50) -> None:
@@ -124,10 +124,6 @@ class Calibration:
         }
         self._columns = SlotColumns("calibration", blanks)
 
-    def grow(self, slots: int) -> None:
-        """Make room for slots ``0 .. slots-1``."""
-        self._columns.grow(slots)
-
     def grade(self, slots: IntArray, scores: FloatArray, *, learn: bool) -> FloatArray:
         """(n,) p-values of (n,) scores in log order, each by those of its slot before it; NaN is no score (p 1).
         Where ``learn`` each is then learnt; otherwise nothing changes."""
@@ -136,20 +132,3 @@ class Calibration:
         counts = self._columns["calibration_counts"]
         _grade(recent, ordered, counts, slots, scores, self.minimum, learn, p_values)
         return p_values
-
-    def forget(self, slots: IntArray) -> None:
-        """Reset ``slots``."""
-        self._columns.forget(slots)
-
-    @property
-    def bytes_per_slot(self) -> int:
-        """16 for each past score, and 8."""
-        return self._columns.bytes_per_slot
-
-    def extract(self, slots: IntArray) -> SlotState:
-        """Copies of the rows of ``slots``; their names begin with ``calibration_``."""
-        return self._columns.extract(slots)
-
-    def insert(self, slots: IntArray, state: SlotState) -> None:
-        """Replace the rows of ``slots``. Raises ``StateMismatchError`` for a state of another window."""
-        self._columns.insert(slots, state)

@@ -42,8 +42,7 @@ from oddtide.domain.detection.ports import DetectorSpec, Rows, Scores
 from oddtide.domain.detection.settings import check_range, read_settings, version_of
 from oddtide.domain.detection.slots import check_rows, columns
 from oddtide.domain.errors import ConfigurationError
-from oddtide.domain.readings import IntArray
-from oddtide.domain.slots import SlotColumns, SlotState
+from oddtide.domain.slots import InColumns, SlotColumns
 from oddtide.domain.statistics.pvalues import gaussian_quantile
 
 __all__ = ["FARTHEST", "FLOOR", "Ewma", "EwmaSettings"]
@@ -79,7 +78,7 @@ class EwmaSettings:
         return 1.0 - 0.5 ** (1.0 / self.half_life) if self.half_life > 0 else self.alpha
 
 
-class Ewma:
+class Ewma(InColumns):
     """The detector ``ewma``. Scores in sigmas; state per series 8 bytes, and 56 a feature.
 
     Cost: about 0.1 microseconds a reading and feature. Deterministic; no randomness.
@@ -110,10 +109,6 @@ class Ewma:
         """Algorithm, parameters and features."""
         return self._version
 
-    def grow(self, slots: int) -> None:
-        """Make room for slots ``0 .. slots-1``."""
-        self._columns.grow(slots)
-
     def score(self, rows: Rows) -> Scores:
         """Score each row by what is known now."""
         return self._run(rows, learn=False, scored=len(rows))
@@ -125,23 +120,6 @@ class Ewma:
     def advance(self, rows: Rows) -> Scores:
         """Row by row: score, then learn."""
         return self._run(rows, learn=True, scored=len(rows))
-
-    def forget(self, slots: IntArray) -> None:
-        """Reset ``slots``."""
-        self._columns.forget(slots)
-
-    @property
-    def bytes_per_slot(self) -> int:
-        """8, and 56 a feature."""
-        return self._columns.bytes_per_slot
-
-    def extract(self, slots: IntArray) -> SlotState:
-        """Copies of the rows of ``slots``."""
-        return self._columns.extract(slots)
-
-    def insert(self, slots: IntArray, state: SlotState) -> None:
-        """Replace the rows of ``slots``. Raises ``StateMismatchError`` for a state of other features."""
-        self._columns.insert(slots, state)
 
     def _run(self, rows: Rows, *, learn: bool, scored: int) -> Scores:
         d = len(self._features)

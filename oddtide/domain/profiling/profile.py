@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from oddtide.domain.errors import UsageError
 from oddtide.domain.profiling.events import FeatureProfile
 from oddtide.domain.readings import FloatArray, IntArray
-from oddtide.domain.slots import SlotColumns, SlotState
+from oddtide.domain.slots import InColumns, SlotColumns
 
 __all__ = ["QUANTILES", "Profiler"]
 
@@ -20,7 +20,7 @@ __all__ = ["QUANTILES", "Profiler"]
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 
 
-class Profiler:
+class Profiler(InColumns):
     """Count, missing, minimum, maximum, mean, variance and quantiles of each feature of each slot.
 
     Guaranteed: the profile of a slot depends on its own readings in their order alone, however they were cut into
@@ -114,28 +114,6 @@ class Profiler:
                     theirs["sizes"][other_slot, place].copy(),
                     self._sketch.CAPACITIES,
                 )
-
-    def grow(self, slots: int) -> None:
-        """Make room for slots ``0 .. slots-1``; :meth:`update` does so by itself."""
-        self._columns.grow(slots)
-
-    def forget(self, slots: IntArray) -> None:
-        """Reset ``slots`` to those of series never seen."""
-        self._columns.forget(slots)
-
-    @property
-    def bytes_per_slot(self) -> int:
-        """What the class says, for these features."""
-        return self._columns.bytes_per_slot
-
-    def extract(self, slots: IntArray) -> SlotState:
-        """Copies of the state of ``slots``."""
-        return self._columns.extract(slots)
-
-    def insert(self, slots: IntArray, state: SlotState) -> None:
-        """Replace the state of ``slots``, for which there is room. Raises ``StateMismatchError`` for one of other
-        features, or of profiles without quantiles."""
-        self._columns.insert(slots, state)
 
     def _merge_moments(self, slot: int, place: int, counts: IntArray, moments: FloatArray) -> None:
         mine, own = self._columns["counts"][slot, place], self._columns["moments"][slot, place]

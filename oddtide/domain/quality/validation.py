@@ -13,7 +13,7 @@ from oddtide.domain.quality.events import ContractViolated
 from oddtide.domain.quality.ids import violation_id
 from oddtide.domain.quality.reasons import Reason
 from oddtide.domain.readings import IntArray, Readings, rfc3339
-from oddtide.domain.slots import SlotColumns, SlotState
+from oddtide.domain.slots import InColumns, SlotColumns
 
 __all__ = ["Checked", "Validator"]
 
@@ -52,7 +52,7 @@ class _Breach:
     value: float | None = None
 
 
-class Validator:
+class Validator(InColumns):
     """Checks the readings of one partition, in order: sane time, order and duplicates, ranges.
 
     Guaranteed: however the readings are cut into batches, the outcomes are the same as row by row. A reading's outcome
@@ -101,27 +101,6 @@ class Validator:
         if slot >= len(newest) or newest[slot] == self._kernels.NEVER:
             return None
         return int(newest[slot])
-
-    def grow(self, slots: int) -> None:
-        """Make room for slots ``0 .. slots-1``; :meth:`check` does so by itself."""
-        self._columns.grow(slots)
-
-    def forget(self, slots: IntArray) -> None:
-        """Reset ``slots`` to those of series never seen."""
-        self._columns.forget(slots)
-
-    @property
-    def bytes_per_slot(self) -> int:
-        """8: the newest time."""
-        return self._columns.bytes_per_slot
-
-    def extract(self, slots: IntArray) -> SlotState:
-        """Copies of the state of ``slots``."""
-        return self._columns.extract(slots)
-
-    def insert(self, slots: IntArray, state: SlotState) -> None:
-        """Replace the state of ``slots``, for which there is room. Raises ``StateMismatchError``."""
-        self._columns.insert(slots, state)
 
     def _insane(self, readings: Readings) -> tuple[BoolArray, BoolArray]:
         """Which times are too old and which too new; computed so that nothing overflows."""
