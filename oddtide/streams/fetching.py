@@ -31,6 +31,11 @@ __all__ = ["BlockRecords", "fetch_blocks"]
 #: Bytes that were fetched and are not asked for yet, of all partitions together: beyond it nothing more is fetched.
 MOST_WAITING = 64 << 20
 
+#: How long the broker may keep a request that leaves partitions out because records of theirs wait to be folded. There
+#: is one request at a time, and when those are folded it has to come back before more are asked for: with Faust's 1.5 s
+#: a partition that was behind stood still as long as that, each time, once the others were at their end.
+_BRIEF_WAIT_MS = 20
+
 #: Kafka's own word for a record without a timestamp (message format v0).
 _NO_TIMESTAMP = -1
 
@@ -120,10 +125,13 @@ class _BlockFetcher(Fetcher):
     """A fetcher whose results hold blocks."""
 
     _client: _Overhearing
+    _fetch_max_wait_ms: int
     limit: int
+    patience_ms: int
 
     def _get_actions_per_node(self, assignment: Any) -> Any:
         """Ask for nothing more while enough waits to be folded: aiokafka's own bound is so much *per partition*."""
+        self._fetch_max_wait_ms = _BRIEF_WAIT_MS if self._records else self.patience_ms
         requests, *others = super()._get_actions_per_node(assignment)
         return (requests if self._waiting() < MOST_WAITING else [], *others)
 
@@ -149,5 +157,5 @@ def fetch_blocks(consumer: aiokafka.AIOKafkaConsumer, limit: int) -> None:
     FetchedPiece(b"").records([])  # compiles the kernels now, while there is no session to keep alive
     fetcher: Any = consumer._fetcher
     fetcher.__class__ = _BlockFetcher
-    fetcher.limit = limit
+    fetcher.limit, fetcher.patience_ms = limit, fetcher._fetch_max_wait_ms
     fetcher._client = _Overhearing(fetcher._client)

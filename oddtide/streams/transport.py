@@ -19,6 +19,7 @@ Faust and aiokafka; these are all of them:
   :mod:`oddtide.streams.membership`), ``_fetch_records`` asks it;
 - ``AIOKafkaConsumer._fetcher`` gets a class of ours and its ``_client`` a wrapper, so that after
   ``Fetcher._proc_fetch_request`` each ``FetchResult._partition_records`` in ``_records`` makes blocks;
+  ``_get_actions_per_node`` makes the requests and puts ``_fetch_max_wait_ms`` into them;
   ``PartitionRecords._unpack_records``, ``_consume_aborted_up_to``, ``ControlRecord``, ``record.util.calc_crc32c`` and
   ``aiokafka.codec`` are what it makes them with;
 - ``App._new_transport`` plugs it in;

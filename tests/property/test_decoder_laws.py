@@ -280,13 +280,20 @@ def test_times_in_text_are_exact(time: int, digits: int) -> None:
     assert nanoseconds([text])[0].tolist() == [time]
 
 
-def plain_arrow(names: list[str], values: list[float], first: int = 1_700_000_000_000) -> bytes:
+def plain_arrow(
+    names: list[str], values: list[float], first: int = 1_700_000_000_000, picks: list[int] | None = None
+) -> bytes:
+    """Four readings; with ``picks`` the series are places in a dictionary of ``names``."""
+    series = pa.array(names, pa.string())
+    if picks is not None:
+        places = pa.array(picks, pa.int16())
+        series = pa.DictionaryArray.from_arrays(places, series, safe=False)  # type: ignore[call-arg]  # not in the stubs
     table = pa.table(
         {
-            "series": pa.array(names, pa.string()),
-            "time": pa.array(range(first, first + len(names)), pa.timestamp("ms")),
+            "series": series,
+            "time": pa.array(range(first, first + len(values)), pa.timestamp("ms")),
             "value": pa.array(values, pa.float64()),
-            "id": pa.array(range(len(names)), pa.int32()),
+            "id": pa.array(range(len(values)), pa.int32()),
         }
     )
     sink = io.BytesIO()
@@ -300,7 +307,8 @@ def of_known_layout(draw: st.DrawFn) -> bytes:
     """Of the headers that a decoder knows, now and then with other bytes in or around its columns."""
     names = draw(st.lists(pick("s", "t", "", "ss", "\x07", "\x7f", "é"), min_size=4, max_size=4))
     numbers = draw(st.lists(st.floats(), min_size=4, max_size=4))
-    raw = bytearray(plain_arrow(names, numbers, draw(pick(0, 1_700_000_000_000, LATEST // 10**6, -(2**62)))))
+    picks = draw(st.none() | st.lists(pick(0, 1, 2, 3, 4, -1, 0x7FFF), min_size=4, max_size=4))
+    raw = bytearray(plain_arrow(names, numbers, draw(pick(0, 1_700_000_000_000, LATEST // 10**6, -(2**62))), picks))
     for _ in range(draw(pick(0, 0, 1, 2))):
         raw[draw(st.integers(0, len(raw) - 1))] = draw(st.integers(0, 255))
     return bytes(raw[: draw(pick(None, None, -1, -8))])
@@ -311,8 +319,12 @@ def of_known_layout(draw: st.DrawFn) -> bytes:
 @settings(max_examples=200, deadline=None)
 def test_a_layout_that_is_known_alters_no_outcome(raws: list[bytes]) -> None:
     decoder = ReadingDecoder(Contract())
-    known = plain_arrow(["s", "t", "s", "t"], [1.0, 2.0, 3.0, 4.0])
-    assert len(decoder.decode([Record(0, 0, None, known)]).readings) == 4
-    for raw in (known, *raws):
+    plain = plain_arrow(["s", "t", "s", "t"], [1.0, 2.0, 3.0, 4.0])
+    picked = plain_arrow(["s", "t", "u", "v"], [1.0, 2.0, 3.0, 4.0], picks=[1, 0, 3, 1])
+    for known in (plain, picked):
+        assert len(decoder.decode([Record(0, 0, None, known)]).readings) == 4
+    assert decoder._layouts is not None
+    assert len(decoder._layouts._known) == 2
+    for raw in (plain, picked, *raws):
         records = [Record(7, 0, None, raw)]
         same(decoder.decode(records), ReadingDecoder(Contract()).decode(records))

@@ -47,6 +47,13 @@ def test_what_is_overridden_or_called_takes_what_it_took(function: Any, expected
     assert parameters(function) == expected
 
 
+def test_a_fetcher_makes_its_requests_where_they_are_held_back_and_hurried() -> None:
+    source = inspect.getsource(fetcher.Fetcher._get_actions_per_node)
+    assert "self._fetch_max_wait_ms," in source
+    assert "if tp in self._records:" in source
+    assert ") = self._get_actions_per_node(assignment)" in inspect.getsource(fetcher.Fetcher._fetch_requests_routine)
+
+
 def test_a_fetcher_asks_its_client_and_keeps_results_by_partition() -> None:
     source = inspect.getsource(fetcher.Fetcher._proc_fetch_request)
     assert "await self._client.send(node_id, request)" in source
