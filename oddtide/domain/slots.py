@@ -103,7 +103,7 @@ class SlotColumns:
     def extract(self, slots: IntArray) -> SlotState:
         """Copies of the rows of ``slots``, in their order. Raises ``UsageError`` for a slot without room."""
         self._check_slots(slots)
-        return {name: array[slots] for name, array in self._arrays.items()}
+        return {name: _rows(array, slots) for name, array in self._arrays.items()}
 
     def insert(self, slots: IntArray, state: Mapping[str, Any]) -> None:
         """Replace the rows of ``slots`` (each at most once) by those of ``state``, whose other names are left alone.
@@ -188,6 +188,18 @@ class Recency:
         return chosen
 
 
+def _rows(array: NDArray[Any], slots: IntArray) -> NDArray[Any]:
+    """A copy of some rows. That of a whole state is big and soon given back, by a thread: see :func:`_zeros`."""
+    shape = (len(slots), *array.shape[1:])
+    if _nbytes(shape, array.dtype) < _BIG:
+        return np.asarray(array[slots])
+    return np.take(array, slots, axis=0, out=_zeros(shape, array.dtype), mode="clip")  # "raise" makes one more copy
+
+
+def _nbytes(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
+    return int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+
+
 def _enlarged(array: NDArray[Any], blank: NDArray[Any], slots: int) -> NDArray[Any]:
     wider = _zeros((max(slots, 2 * len(array)), *blank.shape), blank.dtype)
     wider[: len(array)] = array
@@ -199,7 +211,7 @@ def _enlarged(array: NDArray[Any], blank: NDArray[Any], slots: int) -> NDArray[A
 def _zeros(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Zeros. Big arrays lie in memory of their own: given back at once when they are replaced, where malloc's heap
     would keep the holes (measured: 22 MB of a million series)."""
-    size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    size = _nbytes(shape, dtype)
     if size < _BIG:
         return np.zeros(shape, dtype=dtype)
     own = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)

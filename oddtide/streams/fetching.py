@@ -48,6 +48,10 @@ class BlockRecords(PartitionRecords):
             old._tp, MemoryRecords(raw), old._aborted_transactions, old.next_fetch_offset, None, None, old._check_crcs,
             old._isolation_level,
         )  # fmt: skip
+        # A generator that never ran and its object hold each other, and here 2 MiB: the collector looks seldom, and a
+        # hundred such fetches lay about.
+        replaced: Any = old
+        replaced._records_iterator = None
         self._raw = raw
         self._limit = limit
         self.nbytes = len(raw)

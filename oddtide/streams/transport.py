@@ -20,8 +20,8 @@ Faust and aiokafka; these are all of them:
 - ``AIOKafkaConsumer._fetcher`` gets a class of ours and its ``_client`` a wrapper, so that after
   ``Fetcher._proc_fetch_request`` each ``FetchResult._partition_records`` in ``_records`` makes blocks;
   ``_get_actions_per_node`` makes the requests and puts ``_fetch_max_wait_ms`` into them;
-  ``PartitionRecords._unpack_records``, ``_consume_aborted_up_to``, ``ControlRecord``, ``record.util.calc_crc32c`` and
-  ``aiokafka.codec`` are what it makes them with;
+  ``PartitionRecords._unpack_records``, ``_records_iterator``, ``_consume_aborted_up_to``, ``ControlRecord``,
+  ``record.util.calc_crc32c`` and ``aiokafka.codec`` are what it makes them with;
 - ``App._new_transport`` plugs it in;
 - ``aiokafka.producer.sender.BACKOFF_OVERRIDE`` is how long a producer waits between two transactions.
 - in :mod:`oddtide.streams.transactions`, ``AIOKafkaProducer._txn_manager.wait_for_transaction_end`` and

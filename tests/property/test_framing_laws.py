@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import struct
+import weakref
 from typing import Any
 from unittest import mock
 
@@ -118,6 +120,23 @@ def test_blocks_are_no_larger_than_asked_for_and_the_position_follows(log: tuple
         assert reader.next_fetch_offset == part.last + 1
         parts += list(part)
     assert parts == listed(theirs(raw))
+
+
+def test_what_was_fetched_is_given_back_without_the_collector() -> None:
+    """It holds megabytes and looks for garbage seldom: a cycle would keep a hundred fetches."""
+    raw = batch(one(0) + one(1))
+    gc.disable()
+    try:
+        old = theirs(raw)
+        reader = BlockRecords(raw, old, 1)
+        replaced, held = weakref.ref(old), weakref.ref(reader)
+        del old
+        assert replaced() is None
+        assert len(list(reader)) == 2
+        del reader
+        assert held() is None
+    finally:
+        gc.enable()
 
 
 def one(offset: int, value: bytes = b"v") -> list[Record]:

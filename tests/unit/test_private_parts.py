@@ -54,6 +54,10 @@ def test_a_fetcher_makes_its_requests_where_they_are_held_back_and_hurried() -> 
     assert ") = self._get_actions_per_node(assignment)" in inspect.getsource(fetcher.Fetcher._fetch_requests_routine)
 
 
+def test_what_was_fetched_holds_itself_by_the_iterator_that_is_taken_from_it() -> None:
+    assert "self._records_iterator = self._unpack_records()" in inspect.getsource(fetcher.PartitionRecords.__init__)
+
+
 def test_a_fetcher_asks_its_client_and_keeps_results_by_partition() -> None:
     source = inspect.getsource(fetcher.Fetcher._proc_fetch_request)
     assert "await self._client.send(node_id, request)" in source

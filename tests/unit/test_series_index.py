@@ -154,3 +154,12 @@ def test_no_slot_depends_on_the_seed(names: list[str], seed: int) -> None:
         index.release(gone)
     again = SeriesColumn.of(reversed(names))
     assert one.slots_of(again).tolist() == other.slots_of(again).tolist()
+
+
+def test_many_names_are_packed_in_parts() -> None:
+    names = [f"{'x' * (i % 7)}{i}" for i in range(25_000)]
+    column = SeriesColumn.of(names).take(np.arange(24_999, -1, -1))
+    packed = column.packed()
+    assert list(packed) == names[::-1]
+    assert len(packed.data) == sum(map(len, names))
+    assert len(column.take(np.arange(0)).packed()) == 0

@@ -49,6 +49,20 @@ def test_rows_move_between_slots() -> None:
     assert one.bytes_per_slot == 8 + 16 + 6
 
 
+def test_the_rows_of_many_slots_are_copies_too() -> None:
+    """They lie in memory of their own."""
+    subject = columns(200_000)
+    subject["cells"][:, 0] = np.arange(200_000)
+    slots = np.arange(199_999, -1, -1)
+    state = subject.extract(slots)
+    assert {name: np.shape(rows) for name, rows in state.items()} == {
+        "times": (200_000,), "cells": (200_000, 2), "marks": (200_000, 3)
+    }  # fmt: skip
+    subject["cells"][:] = 9.0
+    assert np.asarray(state["cells"])[:, 0].tolist() == slots.tolist()
+    assert np.asarray(state["cells"])[:, 1].tolist() == [2.0] * 200_000
+
+
 @pytest.mark.parametrize(
     "spoil",
     [{"times": np.zeros(1)}, {"cells": np.zeros((1, 3))}, {"marks": np.zeros((2, 3), np.int16)}, {"marks": [b""]}],
