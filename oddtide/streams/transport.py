@@ -10,7 +10,8 @@ This module and, for aiokafka's fetcher, :mod:`oddtide.streams.fetching` are the
 Faust and aiokafka; these are all of them:
 
 - ``Consumer.getmany``, ``_wait_next_records``, ``_add_gap``, ``_new_offset``, ``_acked``, ``_acked_index`` and
-  ``_buffered_partitions`` carry the batches, ``_read_offset`` is what Faust believes to have handed over;
+  ``_buffered_partitions`` carry the batches, ``on_buffer_drop`` and ``_get_active_partitions`` say who has room for
+  them, ``_read_offset`` is what Faust believes to have handed over;
 - ``Consumer.highwater`` asserts that the partition is assigned;
 - ``Consumer.seek_to_committed`` is called by every seek (``perform_seek``);
 - ``AIOKafkaConsumerThread._create_worker_consumer`` makes the client, whose ``_isolation_level``,
@@ -54,6 +55,8 @@ __all__ = ["BatchApp", "PositionSource", "quicken_transactions"]
 PositionSource: TypeAlias = Callable[[set[TP]], Awaitable[Mapping[TP, int]]]
 
 _TRANSACTION_PAUSE_S = 0.002
+#: While all buffers are full: how long until it is asked whether a rebalance has made an end of that.
+_LOOK_AGAIN_S = 1.0
 #: What one request fetches at most, of a partition and in all, where blocks are handed over: enough for batches of
 #: 15,000 readings when a worker is behind. As much again may wait in blocks that are not folded yet.
 _PARTITION_BYTES = 2 << 20
@@ -120,10 +123,28 @@ def _crash(app: Any, loop: asyncio.AbstractEventLoop, error: Exception) -> None:
 class _BatchConsumer(driver.Consumer):
     """Faust's consumer with batches for messages and offsets acknowledged per batch."""
 
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._drained = asyncio.Event()
+
     def _new_consumer_thread(self) -> driver.AIOKafkaConsumerThread:
         return _CommittedReads(self, loop=self.loop, beacon=self.beacon)
 
+    def on_buffer_drop(self, tp: TP) -> None:
+        super().on_buffer_drop(tp)
+        self._drained.set()
+
+    async def _room(self) -> None:
+        """While batches enough of every partition wait for their agent, Faust looks again after a second. By then they
+        were folded long ago, and a worker that was behind had stood still."""
+        while self.flow_active and self._buffered_partitions and not self._get_active_partitions():
+            if self.should_stop:
+                return
+            self._drained.clear()
+            await self.wait(self._drained.wait(), timeout=_LOOK_AGAIN_S)
+
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:  # noqa: ASYNC109 - Faust's signature
+        await self._room()
         records, active = cast("tuple[Any, Any]", await self._wait_next_records(timeout))
         if records is None or self.should_stop:
             return

@@ -39,6 +39,8 @@ def test_the_versions_are_the_ones_that_were_read() -> None:
         (driver.AIOKafkaConsumerThread.on_start, []),
         (faust_consumer.Consumer.getmany, ["timeout"]),
         (faust_consumer.Consumer._wait_next_records, ["timeout"]),
+        (faust_consumer.Consumer.on_buffer_drop, ["tp"]),
+        (faust_consumer.Consumer._get_active_partitions, []),
         (faust_consumer.Consumer._add_gap, ["tp", "offset_from", "offset_to"]),
         (faust_consumer.Consumer._new_offset, ["tp"]),
     ],

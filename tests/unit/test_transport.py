@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -63,3 +65,39 @@ async def test_the_end_of_a_partition_that_was_taken_away_is_no_reason_to_end_th
         assert consumer.highwater(OWN) == 0
     finally:
         await consumer._thread.client.stop()
+
+
+class Full(_BatchConsumer):
+    """A consumer whose buffers of its only partition have just become full. Says when it begins to wait."""
+
+    should_stop = False
+
+    def __init__(self) -> None:
+        self.app: Any = SimpleNamespace(in_recovery=False)
+        self._active_partitions, self._buffered_partitions = {OWN}, set()
+        self._drained, self.waiting = asyncio.Event(), asyncio.Event()
+        self.on_buffer_full(OWN)
+
+    async def wait(self, *waited: Any, timeout: Any = None) -> Any:  # noqa: ASYNC109 - Faust's signature
+        self.waiting.set()
+        await waited[0]
+
+
+async def test_more_is_asked_for_as_soon_as_a_full_buffer_has_room() -> None:
+    """Not a second later, which is when Faust would look again."""
+    consumer = Full()
+    asking = asyncio.create_task(consumer._room())
+    await consumer.waiting.wait()
+    assert not asking.done()
+    consumer.on_buffer_drop(OWN)
+    await asking
+    assert consumer._get_active_partitions() == {OWN}
+    await consumer._room()  # and where there is room nothing is waited for
+
+
+@pytest.mark.parametrize("ended", ["flow_active", "should_stop"])
+async def test_full_buffers_hold_up_neither_a_rebalance_nor_the_end(ended: str) -> None:
+    consumer = Full()
+    setattr(consumer, ended, ended == "should_stop")
+    await consumer._room()
+    assert not consumer.waiting.is_set()
