@@ -27,6 +27,7 @@ from oddtide.streams.ports import SnapshotStore
 from oddtide.streams.progress import ProgressBoard
 from oddtide.streams.scratch import Scratch
 from oddtide.streams.sweeping import PARTS, Sweeper
+from oddtide.streams.trimming import give_back
 
 __all__ = ["SnapshotPolicy", "Snapshots", "Snapshotter"]
 
@@ -250,6 +251,7 @@ class Snapshotter:
         content = encode_snapshot(snapshot.with_parts(parts))
         reference, digest = self.around.store.put(f"{name}/{position:020d}", content)
         self._sweeper.note(reference, (part.reference for part in parts))
+        give_back()  # here it is in a thread, comes seldom, and last when the stream falls quiet
         self._cost.writing = time.thread_time() - began
         return SnapshotPointer(offset=position, reference=reference, digest=digest, size=sum(map(len, content)))
 

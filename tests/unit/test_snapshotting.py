@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -108,6 +109,17 @@ async def test_a_big_state_is_copied_in_a_thread(monkeypatch: pytest.MonkeyPatch
     await subject.feed(10)
     await subject.snapshot()
     assert list(pointers(subject)) == [10]
+
+
+async def test_with_each_snapshot_free_memory_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[threading.Thread] = []
+    monkeypatch.setattr("oddtide.streams.snapshotting.give_back", lambda: asked.append(threading.current_thread()))
+    subject = world()
+    await subject.take()
+    await subject.feed(10)
+    await subject.snapshot()
+    assert len(asked) == 1
+    assert asked[0] is not threading.main_thread()
 
 
 async def test_the_newest_are_kept_and_what_a_crash_left_is_swept_away() -> None:
