@@ -24,12 +24,14 @@ LOOP_BUDGET_S = 0.1
 
 class FoldRunner:
     """Folds the batches of one processor, one at a time. The first, and the first under another plan, goes to a thread:
-    kernels may yet be compiled.
+    kernels may yet be compiled. Runners that share ``turn`` use one thread at a time between them: two would only wait
+    for each other's interpreter lock, and keep the event loop waiting for both.
 
     ``fold`` may return without having let the event loop do anything else; its caller must."""
 
-    def __init__(self, processor: PartitionProcessor, *, budget_s: float = LOOP_BUDGET_S) -> None:
+    def __init__(self, processor: PartitionProcessor, turn: asyncio.Lock, *, budget_s: float = LOOP_BUDGET_S) -> None:
         self._processor = processor
+        self._turn = turn
         self._budget = budget_s
         self._plan = processor.plan
         self._cost: float | None = None
@@ -39,7 +41,8 @@ class FoldRunner:
         if self._plan is not self._processor.plan:
             self._plan, self._cost = self._processor.plan, None
         if self._cost is None or self._cost * len(records) > self._budget:
-            return await asyncio.to_thread(self._timed, records)
+            async with self._turn:
+                return await asyncio.to_thread(self._timed, records)
         return self._timed(records)
 
     def _timed(self, records: Sequence[RecordLike]) -> Outcome:

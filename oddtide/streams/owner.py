@@ -8,6 +8,7 @@ published and committed, in order, in one transaction a batch. Any error of the 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
@@ -27,6 +28,7 @@ from oddtide.streams.controls import Controls, ControlSource
 from oddtide.streams.controls.taking import ControlTaker
 from oddtide.streams.folding import FoldRunner
 from oddtide.streams.history import Loss, opening
+from oddtide.streams.inbox import ENOUGH, Inbox
 from oddtide.streams.ledger import PartitionLedger
 from oddtide.streams.pipeline.outcome import Outcome
 from oddtide.streams.pipeline.processor import PartitionProcessor
@@ -41,25 +43,35 @@ __all__ = ["MAX_PENDING", "Acknowledge", "Commit", "PartitionOwner", "Services"]
 _MARKERS = 2
 #: More batches than are ever queued behind one seek.
 _MOST_PASSING = 100
+#: What a new ownership may get over.
+_PASSING = (SnapshotRefusedError, StorageUnavailableError, KafkaError)
 
 _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What an owner needs from its surroundings. ``seek`` asks for the records from an offset on again; ``lost`` is
-    called once when the ownership ended by an error; ``highwater`` is the partition's end as last fetched, ``earliest``
-    asks for the oldest offset that it still has; ``controls`` says what is due, ``source`` has what that needs."""
+    """What an owner needs from its surroundings. ``seek`` asks for the records from an offset on again; ``highwater``
+    is the partition's end as last fetched, ``earliest`` asks for the oldest offset that it still has; ``controls`` says
+    what is due, ``source`` has what that needs; ``turn`` is shared by all whose batches may be folded in a thread;
+    ``pace`` is how many seconds lie at least between two small batches, those of fewer than ``enough`` records.
+
+    One of ``lost`` and ``broken`` is called, once, when the ownership ended by an error: ``lost`` where a new ownership
+    may get over that, ``broken`` where it would meet the same again."""
 
     commit: Commit
     seek: Callable[[int], Awaitable[None]]
     lost: Callable[[BaseException], None]
+    broken: Callable[[BaseException], None]
     highwater: Callable[[], int]
     earliest: Callable[[], Awaitable[int]]
     controls: Controls
     source: ControlSource
     progress: ProgressBoard
     build: str
+    turn: asyncio.Lock
+    pace: Callable[[], float]
+    enough: int = ENOUGH
 
 
 class PartitionOwner:
@@ -83,14 +95,22 @@ class PartitionOwner:
         self._loss = beginning.loss
         self._committed = last.to_offset if last else processor.position
         self._epoch, self._time = (last.epoch, last.time) if last else (0, "")
-        self._runner = FoldRunner(processor)
+        self._runner = FoldRunner(processor, services.turn)
         self._restoration = Restoration(processor, ledger, beginning, services.build, self._folded)
         self._taker = ControlTaker(processor, services.controls, services.source, self._model_trouble)
         self._in_step = False
         self._least: int | None = None
         self._passed = 0
+        self._last_put = -math.inf
         self._folding = asyncio.Lock()
         self._queue = CommitQueue(services.commit, stamp=self._stamp, committed=self._done, failed=self._die)
+        self._inbox = Inbox(
+            self._take,
+            rest=self._rest,
+            most=lambda: self.processor.most_at_once,
+            failed=self._failed,
+            enough=services.enough,
+        )
         self._restoring = processor.position < self._committed
         if self._restoring:
             plan = processor.plan
@@ -111,22 +131,27 @@ class PartitionOwner:
         return not (self._restoring or self._torn or self._folding.locked()) and self._queue.empty
 
     async def feed(self, records: Sequence[RecordLike], acknowledge: Acknowledge) -> None:
-        """Take a fetched batch. Returns when it is folded; it is acknowledged when it is committed.
+        """Take a fetched batch. Returns when there is room for another; it is acknowledged when it is committed.
 
-        Raises ``StateMismatchError`` where the state rebuilt is not the ledger's, ``FoldError`` where a batch cannot be
-        folded; the ownership has ended then."""
+        Where it cannot be folded, the ownership ends and its surroundings are told."""
+        await self._inbox.put(RecordBlock.of(records), acknowledge)
+
+    async def _take(self, records: RecordBlock, acknowledge: Acknowledge) -> None:
         async with self._folding:
             if self.dead:
                 return
             try:
-                await self._feed(RecordBlock.of(records), acknowledge)
-            except (SnapshotRefusedError, StorageUnavailableError, KafkaError) as error:
-                self._torn = True
-                self._die(error)
+                await self._feed(records, acknowledge)
             except BaseException:
                 self._torn = True
-                self.close()
                 raise
+
+    def _failed(self, error: BaseException) -> None:
+        if isinstance(error, _PASSING):
+            self._die(error)
+        elif not self.dead:
+            self.close()
+            self._services.broken(error)
 
     async def _feed(self, records: RecordBlock, acknowledge: Acknowledge) -> None:
         records = records.from_offset(self.processor.position)
@@ -221,8 +246,15 @@ class PartitionOwner:
     def _put(self, outcome: Outcome, acknowledge: Acknowledge) -> None:
         completed = outcome.completed
         stamped = msgspec.structs.replace(completed, epoch=self._epoch, time=completed.time or self._time)
-        self._time = stamped.time
+        self._time, self._last_put = stamped.time, time.monotonic()
         self._queue.put(replace(outcome, completed=stamped), acknowledge)
+
+    def _rest(self) -> float | None:
+        """In how many seconds a small batch may be folded: when everything is committed, and no sooner after the last
+        one than the worker's pace allows."""
+        if self._restoring:
+            return 0.0
+        return self._last_put + self._services.pace() - time.monotonic() if self._queue.empty else None
 
     def _model_trouble(self, reason: str) -> None:
         self._services.progress.role("ingest", "degraded" if reason else "running", reason)
@@ -242,6 +274,7 @@ class PartitionOwner:
                 memory=self.processor.memory,
             )  # fmt: skip
         self._snapshots.was_named(outcomes[-1].completed.snapshot)
+        self._inbox.look()
 
     async def tick(self) -> None:
         """Call it once a second: takes and names snapshots also where nothing arrives."""
@@ -260,8 +293,10 @@ class PartitionOwner:
     async def settle(self, timeout_s: float) -> None:
         """Wait until everything taken is folded and committed, as long as ``timeout_s`` at most."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s), self._folding:
-                await self._queue.drained()
+            async with asyncio.timeout(timeout_s):
+                await self._inbox.emptied()
+                async with self._folding:
+                    await self._queue.drained()
 
     async def part(self, timeout_s: float) -> None:
         """Settle, and leave a snapshot behind, where that takes less than the next owner would fold again; within
@@ -290,6 +325,7 @@ class PartitionOwner:
     def close(self) -> None:
         """End the ownership: nothing is folded or committed any more."""
         self.dead = True
+        self._inbox.close()
         self._queue.close()
 
     def _die(self, error: BaseException) -> None:

@@ -38,6 +38,10 @@ TOOLKIT = Toolkit(detector=partial(build_detector, families={}), monitors=lambda
 BUILD = "b"
 
 
+#: Records in a piece where pieces are joined.
+_PIECE = 3
+
+
 class KilledError(BaseException):
     """The process ended here."""
 
@@ -107,6 +111,9 @@ class World:
     policy: SnapshotPolicy = field(default_factory=lambda: SnapshotPolicy(every_s=1e9, fold_s=1e9, keep=2))
     kill: str = ""
     ends: list[BaseException] = field(default_factory=list)
+    breaks: list[BaseException] = field(default_factory=list)
+    #: Records that are a batch of their own: of 1, each piece handed over is one; of more, pieces are joined.
+    enough: int = 1
     board: ProgressBoard = field(default_factory=ProgressBoard)
     owner: PartitionOwner | None = None
     takeover: Takeover = field(init=False)
@@ -154,8 +161,8 @@ class World:
                 break
             looked_at *= 16
         services = Services(
-            partial(self.commit, self.fence), self._seek, self._lost, lambda: self.end, self._earliest, self.controls,
-            self.takeover.source, self.board, self.build,
+            partial(self.commit, self.fence), self._seek, self._lost, self._broken, lambda: self.end, self._earliest,
+            self.controls, self.takeover.source, self.board, self.build, asyncio.Lock(), lambda: 0.0, self.enough,
         )  # fmt: skip
         self.begun = found.beginning
         self.owner = PartitionOwner(found.processor, found.ledger, found.beginning, found.snapshots, services)
@@ -191,6 +198,9 @@ class World:
     def _lost(self, error: BaseException) -> None:
         self.ends.append(error)
 
+    def _broken(self, error: BaseException) -> None:
+        self.breaks.append(error)
+
     async def _earliest(self) -> int:
         return self.earliest
 
@@ -200,9 +210,19 @@ class World:
         start = max(self.owner.processor.position, self.earliest)
         records = [record for record in self.log if record.offset >= start][:count]
         if records:
-            await self.owner.feed(records, lambda: None)
+            await self._hand_over(records)
             if self.owner.processor.position < records[0].offset:  # it asked for them again
-                await self.owner.feed(records, lambda: None)
+                await self._hand_over(records)
+
+    async def _hand_over(self, records: list[Record]) -> None:
+        assert self.owner is not None
+        if self.enough == 1:
+            await self.owner.feed(records, lambda: None)
+            return
+        for start in range(0, len(records), _PIECE):
+            await self.owner.feed(records[start : start + _PIECE], lambda: None)
+            await asyncio.sleep(0)
+        await self.owner.settle(10)
 
     async def snapshot(self) -> None:
         """Take one now and let it be named."""

@@ -18,6 +18,8 @@ STEPS = st.one_of(
     st.tuples(st.just("kill"), st.sampled_from(["now", "before commit", "after commit", "before put", "after put"])),
     st.tuples(st.just("lose"), st.integers(0, 5)),
 )
+#: Whether pieces handed over are folded one by one, or some or all of them as one batch.
+ENOUGH = st.sampled_from([1, 8, 2_048])
 HOLES = st.lists(st.integers(0, 149), max_size=6)
 
 
@@ -65,9 +67,11 @@ async def live(world: World, steps: Sequence[tuple[str, int | str]]) -> None:
 
 
 @settings(max_examples=40)
-@given(st.lists(STEPS, max_size=14), HOLES)
-def test_killed_at_any_step_the_future_is_the_same(steps: list[tuple[str, int | str]], holes: list[int]) -> None:
-    world = World(log_of(150, holes))
+@given(st.lists(STEPS, max_size=14), HOLES, ENOUGH)
+def test_killed_at_any_step_the_future_is_the_same(
+    steps: list[tuple[str, int | str]], holes: list[int], enough: int
+) -> None:
+    world = World(log_of(150, holes), enough=enough)
     asyncio.run(live(world, steps))
     alone = undisturbed(world.log)
     batches = world.batches
@@ -82,11 +86,11 @@ def test_killed_at_any_step_the_future_is_the_same(steps: list[tuple[str, int | 
 
 
 @settings(max_examples=40)
-@given(st.lists(STEPS, max_size=10), st.lists(st.integers(0, 149), min_size=1, max_size=3))
+@given(st.lists(STEPS, max_size=10), st.lists(st.integers(0, 149), min_size=1, max_size=3), ENOUGH)
 def test_where_the_log_is_cut_it_goes_on_and_the_ledger_adds_up(
-    steps: list[tuple[str, int | str]], cuts: list[int]
+    steps: list[tuple[str, int | str]], cuts: list[int], enough: int
 ) -> None:
-    world = World(log_of(150))
+    world = World(log_of(150), enough=enough)
 
     async def cut_now_and_then() -> None:
         await world.take()

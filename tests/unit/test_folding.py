@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from typing import Any, cast
@@ -30,7 +31,7 @@ class Processor:
 async def folded(*batches: list[float], budget_s: float) -> list[bool]:
     """Whether each batch was folded on the event loop's thread."""
     processor: Any = Processor()
-    runner = FoldRunner(processor, budget_s=budget_s)
+    runner = FoldRunner(processor, asyncio.Lock(), budget_s=budget_s)
     for batch in batches:
         found: Any = await runner.fold(batch)  # type: ignore[arg-type]  # the fake takes costs for records
         assert found == len(batch)
@@ -52,7 +53,7 @@ async def test_what_was_slow_once_comes_back() -> None:
 
 async def test_another_plan_is_as_unknown_as_a_first_batch() -> None:
     processor: Any = Processor()
-    runner = FoldRunner(processor, budget_s=1.0)
+    runner = FoldRunner(processor, asyncio.Lock(), budget_s=1.0)
     for plan in ("one", "one", "two", "two"):
         processor.plan = plan
         await runner.fold(cast(Any, [0.0]))

@@ -231,26 +231,21 @@ async def test_the_control_topics_are_followed_through_trouble_and_their_end_is_
     await follower.stop()
 
 
-async def test_a_batch_too_big_for_the_memory_budget_is_fed_in_pieces() -> None:
-    fed: list[tuple[int, bool]] = []
+async def test_a_batch_of_a_partition_that_is_not_held_is_left_alone() -> None:
+    fed = list[int]()
 
     class Owner:
         dead = False
-        processor = SimpleNamespace(most_at_once=3)
 
         async def feed(self, records: list[int], acknowledge: Any) -> None:
-            fed.append((len(records), acknowledge is done))
-            acknowledge()
-            self.dead = len(fed) == 6
+            fed.append(len(records))
 
-    def done() -> None: ...
-
-    made = SimpleNamespace(_held={TP("t", 0): SimpleNamespace(owner=Owner())})
-    for count in (7, 3, 2, 9):
-        await ingest._Partitions.handle(cast(Any, made), TP("t", 0), cast(Any, list(range(count))), done)
-    assert fed == [(3, False), (3, False), (1, True), (3, True), (2, True), (3, False), (3, False), (3, True)]
-    await ingest._Partitions.handle(cast(Any, made), TP("t", 9), cast(Any, [1]), done)
-    assert len(fed) == 8
+    owner = Owner()
+    made = SimpleNamespace(_held={TP("t", 0): SimpleNamespace(owner=owner)})
+    for dead, partition in ((False, 0), (False, 9), (True, 0)):
+        owner.dead = dead
+        await ingest._Partitions.handle(cast(Any, made), TP("t", partition), cast(Any, [1, 2]), lambda: None)
+    assert fed == [2]
 
 
 async def test_following_that_ends_by_a_bug_is_told_and_lets_nobody_wait(monkeypatch: pytest.MonkeyPatch) -> None:

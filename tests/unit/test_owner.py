@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -90,6 +91,10 @@ class Surroundings:
     committed: list[Outcome] = field(default_factory=list)
     sought: list[int] = field(default_factory=list)
     ends: list[BaseException] = field(default_factory=list)
+    breaks: list[BaseException] = field(default_factory=list)
+    #: One record is enough: nothing is joined, and feeding returns when the batch is folded.
+    enough: int = 1
+    pace: float = 0.0
     store: dict[str, bytes] = field(default_factory=dict)
     acknowledged: int = 0
     gate: asyncio.Event = field(default_factory=asyncio.Event)
@@ -123,6 +128,10 @@ class Surroundings:
         self.ends.append(error)
         self.ended.set()
 
+    def broken(self, error: BaseException) -> None:
+        self.breaks.append(error)
+        self.ended.set()
+
     def put(self, name: str, content: bytes) -> tuple[str, str]:
         raise AssertionError("an owner stores nothing")
 
@@ -138,8 +147,9 @@ class Surroundings:
         processor = PartitionProcessor(self.plan, TOOLKIT, application="a", partition=0)
         processor.start_at(start)
         services = Services(
-            self.commit, self.seek, self.lost, lambda: 100, self.earliest, self.controls,
-            ControlSource(self.controls.pipelines, self), self.board, build,
+            self.commit, self.seek, self.lost, self.broken, lambda: 100, self.earliest, self.controls,
+            ControlSource(self.controls.pipelines, self), self.board, build, asyncio.Lock(), lambda: self.pace,
+            self.enough,
         )  # fmt: skip
         ledger = ledger or PartitionLedger()
         start, loss = begin_at(ledger, start)
@@ -346,9 +356,11 @@ async def test_a_pipeline_that_cannot_run_here_is_no_reason_to_go_on_with_the_ol
     owner = around.owner()
     await run(owner, around, records(0, 2))
     around.publish(replace(PLAN, detectors=(DetectorSpec("newfangled"),)))
-    with pytest.raises(ConfigurationError, match=r"cannot run here: There is no detector 'newf.*start the worker"):
-        await owner.feed(records(2, 4), around.acknowledge)
-    assert len(around.committed) == 1
+    await owner.feed(records(2, 4), around.acknowledge)
+    (error,) = around.breaks
+    assert isinstance(error, ConfigurationError)
+    assert re.search(r"cannot run here: There is no detector 'newf.*start the worker", str(error))
+    assert (len(around.committed), owner.dead, around.ends) == (1, True, [])
 
 
 async def test_without_its_model_history_cannot_be_folded() -> None:
@@ -358,8 +370,8 @@ async def test_without_its_model_history_cannot_be_folded() -> None:
     await run(owner, before, records(0, 4))
     after = Surroundings()
     second = after.owner(ledger_of(before.committed))
-    with pytest.raises(NotFoundError):
-        await second.feed(records(0, 4), after.acknowledge)
+    await second.feed(records(0, 4), after.acknowledge)
+    assert [type(error) for error in after.breaks] == [NotFoundError]
 
 
 @pytest.mark.parametrize("change", ["hash", "build", "records", "pipeline"])
@@ -378,8 +390,10 @@ async def test_a_rebuilt_state_is_held_against_the_ledger_where_that_is_possible
     after = Surroundings()
     second = after.owner(ledger)
     if change == "hash":
-        with pytest.raises(StateMismatchError, match=r"t/0.*0000000000000007"):
-            await second.feed(records(0, 5), after.acknowledge)
+        await second.feed(records(0, 5), after.acknowledge)
+        (error,) = after.breaks
+        assert isinstance(error, StateMismatchError)
+        assert re.search(r"t/0.*0000000000000007", str(error))
         return
     await run(second, after, records(0, 5))
     assert [o.completed.from_offset for o in after.committed] == [4]
@@ -415,7 +429,9 @@ async def test_a_state_that_a_batch_is_being_folded_into_is_not_kept_and_settlin
         return fold(batch)
 
     monkeypatch.setattr(owner.processor, "fold", slow)
-    monkeypatch.setattr(owner, "_runner", FoldRunner(owner.processor))  # whose first batch goes to a thread
+    monkeypatch.setattr(
+        owner, "_runner", FoldRunner(owner.processor, asyncio.Lock())
+    )  # whose first batch goes to a thread
     feeding = asyncio.ensure_future(owner.feed(records(3, 6), around.acknowledge))
     await asyncio.to_thread(begun.wait, 10)
     await owner.settle(0.05)

@@ -45,6 +45,12 @@ __all__ = ["build"]
 ROLE = "ingest"
 _RETRY_S = 1.0
 _TICK_S = 1.0
+#: The least time between two small batches of a partition. At 5,000 readings a second in four partitions, half of all
+#: verdicts were committed after 17 ms so; after 26 ms at a pace of 5 ms or none, since worker and broker then spend
+#: their time on transactions; after 23 ms at 25 ms.
+_LEAST_PACE_S = 0.015
+#: What a small transaction costs worker and broker together. One worker's small batches should not take all of a core.
+_TRANSACTION_S = 0.00375
 #: What trying again does not mend.
 _LASTING = (StateMismatchError, SchemaVersionError, ConfigurationError)
 
@@ -66,7 +72,7 @@ class _Partitions:
         self._parts = parts
         self._plans = {plan.topic: plan for plan in parts.plans}
         self._held: dict[TP, _Holding] = {}
-        self._lock = asyncio.Lock()
+        self._lock, self._turn = asyncio.Lock(), asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._board = ControlBoard(
             context.broker, context.catalogue, parts.plans, self._blind, worker=context.worker, clock=context.clock,
@@ -101,10 +107,7 @@ class _Partitions:
         held = self._held.get(tp)
         if held is None or held.owner.dead:
             return
-        most = held.owner.processor.most_at_once
-        for start in range(0, len(records), most):
-            done = acknowledge if start + most >= len(records) else _not_yet
-            await held.owner.feed(records[start : start + most], done)
+        await held.owner.feed(records, acknowledge)
 
     async def on_rebalance_complete(self, *_: Any, **__: Any) -> None:
         """The group has settled: hold exactly what it gave us."""
@@ -239,12 +242,15 @@ class _Partitions:
             commit=partial(self._commit, plan, writer),
             seek=seek,
             lost=partial(self._lost, tp),
+            broken=lambda error: self._later(self._give_up(error)),
             highwater=lambda: int(self._app.consumer.highwater(tp)) or -1,
             earliest=earliest,
             controls=self._board.controls,
             source=self._source,
             progress=self._context.progress,
             build=self._context.build,
+            turn=self._turn,
+            pace=lambda: max(_LEAST_PACE_S, _TRANSACTION_S * len(self._held)),
         )
 
     async def _commit(self, plan: StreamPlan, writer: PartitionWriter, outcomes: list[Outcome]) -> None:
@@ -298,7 +304,7 @@ class _Partitions:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _give_up(self, error: OddtideError) -> None:
+    async def _give_up(self, error: BaseException) -> None:
         _log.error("stopping: going on would break a promise", reason=str(error))
         await self._app.crash(error)
 
@@ -314,7 +320,3 @@ def build(context: WorkerContext, parts: WorkerParts) -> BatchApp:
     app.timer(_TICK_S)(partitions.tick)
     batch_agent(app, [plan.topic for plan in parts.plans], partitions.handle, ROLE)
     return app
-
-
-def _not_yet() -> None:
-    """A batch fed in pieces is acknowledged with its last."""
