@@ -14,41 +14,55 @@ from collections.abc import Sequence
 
 from oddtide.streams.codecs.decoded import RecordLike
 from oddtide.streams.pipeline.outcome import Outcome
+from oddtide.streams.pipeline.plan import StreamPlan
 from oddtide.streams.pipeline.processor import PartitionProcessor
 
-__all__ = ["FoldRunner"]
+__all__ = ["FoldCosts", "FoldRunner"]
 
 #: A batch that is expected to take longer (seconds of processor time) is folded in a thread.
 LOOP_BUDGET_S = 0.1
 
 
+class FoldCosts:
+    """What a record costs under each plan, in seconds of processor time, as all partitions of a worker find it."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str], float] = {}
+        #: Held by whoever folds in a thread: two would only wait for each other's interpreter lock, and keep the event
+        #: loop waiting for both.
+        self.turn = asyncio.Lock()
+
+    def of(self, plan: StreamPlan) -> float | None:
+        """Seconds a record, or None where nothing was folded under ``plan`` yet."""
+        return self._known.get((plan.name, plan.version))
+
+    def learn(self, plan: StreamPlan, cost: float) -> None:
+        """The first figure holds what is done once; after that a running mean, slow enough to pass over an outlier."""
+        known = self.of(plan)
+        self._known[plan.name, plan.version] = cost if known is None else 0.5 * known + 0.5 * cost
+
+
 class FoldRunner:
-    """Folds the batches of one processor, one at a time. The first, and the first under another plan, goes to a thread:
-    kernels may yet be compiled. Runners that share ``turn`` use one thread at a time between them: two would only wait
-    for each other's interpreter lock, and keep the event loop waiting for both.
+    """Folds the batches of one processor, one at a time. A worker's first under a plan goes to a thread: kernels may
+    yet be compiled.
 
     ``fold`` may return without having let the event loop do anything else; its caller must."""
 
-    def __init__(self, processor: PartitionProcessor, turn: asyncio.Lock, *, budget_s: float = LOOP_BUDGET_S) -> None:
+    def __init__(self, processor: PartitionProcessor, costs: FoldCosts, *, budget_s: float = LOOP_BUDGET_S) -> None:
         self._processor = processor
-        self._turn = turn
+        self._costs = costs
         self._budget = budget_s
-        self._plan = processor.plan
-        self._cost: float | None = None
 
     async def fold(self, records: Sequence[RecordLike]) -> Outcome:
         """Fold ``records``."""
-        if self._plan is not self._processor.plan:
-            self._plan, self._cost = self._processor.plan, None
-        if self._cost is None or self._cost * len(records) > self._budget:
-            async with self._turn:
+        cost = self._costs.of(self._processor.plan)
+        if cost is None or cost * len(records) > self._budget:
+            async with self._costs.turn:
                 return await asyncio.to_thread(self._timed, records)
         return self._timed(records)
 
     def _timed(self, records: Sequence[RecordLike]) -> Outcome:
-        began = time.thread_time()
+        plan, began = self._processor.plan, time.thread_time()
         outcome = self._processor.fold(records)
-        spent = (time.thread_time() - began) / max(len(records), 1)
-        # The first figure holds what is done once; after that a running mean, slow enough to pass over an outlier.
-        self._cost = spent if self._cost is None else 0.5 * self._cost + 0.5 * spent
+        self._costs.learn(plan, (time.thread_time() - began) / max(len(records), 1))
         return outcome

@@ -26,7 +26,7 @@ from oddtide.streams.codecs.record_block import RecordBlock
 from oddtide.streams.committing import MAX_PENDING, Acknowledge, Commit, CommitQueue
 from oddtide.streams.controls import Controls, ControlSource
 from oddtide.streams.controls.taking import ControlTaker
-from oddtide.streams.folding import FoldRunner
+from oddtide.streams.folding import FoldCosts, FoldRunner
 from oddtide.streams.history import Loss, opening
 from oddtide.streams.inbox import ENOUGH, Inbox
 from oddtide.streams.ledger import PartitionLedger
@@ -53,7 +53,7 @@ _log = structlog.get_logger(__name__)
 class Services:
     """What an owner needs from its surroundings. ``seek`` asks for the records from an offset on again; ``highwater``
     is the partition's end as last fetched, ``earliest`` asks for the oldest offset that it still has; ``controls`` says
-    what is due, ``source`` has what that needs; ``turn`` is shared by all whose batches may be folded in a thread;
+    what is due, ``source`` has what that needs; ``costs`` is what folding costs all partitions of the worker;
     ``pace`` is how many seconds lie at least between two small batches, those of fewer than ``enough`` records.
 
     One of ``lost`` and ``broken`` is called, once, when the ownership ended by an error: ``lost`` where a new ownership
@@ -69,7 +69,7 @@ class Services:
     source: ControlSource
     progress: ProgressBoard
     build: str
-    turn: asyncio.Lock
+    costs: FoldCosts
     pace: Callable[[], float]
     enough: int = ENOUGH
 
@@ -95,7 +95,7 @@ class PartitionOwner:
         self._loss = beginning.loss
         self._committed = last.to_offset if last else processor.position
         self._epoch, self._time = (last.epoch, last.time) if last else (0, "")
-        self._runner = FoldRunner(processor, services.turn)
+        self._runner = FoldRunner(processor, services.costs)
         self._restoration = Restoration(processor, ledger, beginning, services.build, self._folded)
         self._taker = ControlTaker(processor, services.controls, services.source, self._model_trouble)
         self._in_step = False

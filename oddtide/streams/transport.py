@@ -17,7 +17,7 @@ Faust and aiokafka; these are all of them:
 - ``AIOKafkaConsumerThread._create_worker_consumer`` makes the client, whose ``_isolation_level``,
   ``_fetch_max_bytes`` and ``_max_partition_fetch_bytes`` are set before it starts, since Faust reads uncommitted
   records and too few; ``on_start`` and ``on_thread_stop`` are its beginning and end (see also
-  :mod:`oddtide.streams.membership`), ``_fetch_records`` asks it;
+  :mod:`oddtide.streams.membership`), ``_fetch_records`` asks it; ``_close_thread_loop_on_stop`` ends its event loop;
 - ``AIOKafkaConsumer._fetcher`` gets a class of ours and its ``_client`` a wrapper, so that after
   ``Fetcher._proc_fetch_request`` each ``FetchResult._partition_records`` in ``_records`` makes blocks;
   ``_get_actions_per_node`` makes the requests and puts ``_fetch_max_wait_ms`` into them;
@@ -41,6 +41,7 @@ from typing import Any, TypeAlias, cast
 import aiokafka
 import aiokafka.producer.sender as sender
 import faust
+import uvloop
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
@@ -128,7 +129,9 @@ class _BatchConsumer(driver.Consumer):
         self._drained = asyncio.Event()
 
     def _new_consumer_thread(self) -> driver.AIOKafkaConsumerThread:
-        return _CommittedReads(self, loop=self.loop, beacon=self.beacon)
+        thread: Any = _CommittedReads(self, loop=self.loop, thread_loop=uvloop.new_event_loop(), beacon=self.beacon)
+        thread._close_thread_loop_on_stop = True  # as it does with one of its own
+        return cast("driver.AIOKafkaConsumerThread", thread)
 
     def on_buffer_drop(self, tp: TP) -> None:
         super().on_buffer_drop(tp)

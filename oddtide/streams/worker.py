@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import Any
 
 import structlog
+import uvloop
 from mode import Service
 
 from oddtide.domain.errors import OddtideError, UsageError
@@ -51,7 +52,8 @@ def run_worker(
     unknown = sorted(set(roles) - set(ROLES))
     if unknown:
         raise UsageError(f"unknown role {unknown[0]!r}.", remedy=f"Roles are: {', '.join(ROLES)}.")
-    return asyncio.run(_run(context, [role for role in ROLES if role in roles], parts, ready))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_run(context, [role for role in ROLES if role in roles], parts, ready))
 
 
 async def _run(context: WorkerContext, roles: list[str], parts: WorkerParts, ready: Callable[[], None]) -> int:

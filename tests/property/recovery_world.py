@@ -21,6 +21,7 @@ from oddtide.domain.observability.ledger import BatchCompleted
 from oddtide.streams.codecs.decoded import Record
 from oddtide.streams.controls import Controls, ControlSource, publication
 from oddtide.streams.envelope import Envelope
+from oddtide.streams.folding import FoldCosts
 from oddtide.streams.ledger import PartitionLedger
 from oddtide.streams.owner import PartitionOwner, Services
 from oddtide.streams.pipeline.outcome import Outcome
@@ -162,7 +163,7 @@ class World:
             looked_at *= 16
         services = Services(
             partial(self.commit, self.fence), self._seek, self._lost, self._broken, lambda: self.end, self._earliest,
-            self.controls, self.takeover.source, self.board, self.build, asyncio.Lock(), lambda: 0.0, self.enough,
+            self.controls, self.takeover.source, self.board, self.build, FoldCosts(), lambda: 0.0, self.enough,
         )  # fmt: skip
         self.begun = found.beginning
         self.owner = PartitionOwner(found.processor, found.ledger, found.beginning, found.snapshots, services)

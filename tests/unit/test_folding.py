@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 from typing import Any, cast
 
-from oddtide.streams.folding import FoldRunner
+from oddtide.streams.folding import FoldCosts, FoldRunner
+from oddtide.streams.pipeline.plan import StreamPlan
 
 MAIN = threading.main_thread()
 
@@ -15,7 +15,7 @@ MAIN = threading.main_thread()
 class Processor:
     """Notes on which thread it folds; a record costs what it says, in seconds of processor time."""
 
-    plan = "one"
+    plan = StreamPlan("one", "t")
 
     def __init__(self) -> None:
         self.threads: list[threading.Thread] = []
@@ -31,7 +31,7 @@ class Processor:
 async def folded(*batches: list[float], budget_s: float) -> list[bool]:
     """Whether each batch was folded on the event loop's thread."""
     processor: Any = Processor()
-    runner = FoldRunner(processor, asyncio.Lock(), budget_s=budget_s)
+    runner = FoldRunner(processor, FoldCosts(), budget_s=budget_s)
     for batch in batches:
         found: Any = await runner.fold(batch)  # type: ignore[arg-type]  # the fake takes costs for records
         assert found == len(batch)
@@ -53,8 +53,15 @@ async def test_what_was_slow_once_comes_back() -> None:
 
 async def test_another_plan_is_as_unknown_as_a_first_batch() -> None:
     processor: Any = Processor()
-    runner = FoldRunner(processor, asyncio.Lock(), budget_s=1.0)
+    runner = FoldRunner(processor, FoldCosts(), budget_s=1.0)
     for plan in ("one", "one", "two", "two"):
-        processor.plan = plan
+        processor.plan = StreamPlan(plan, "t")
         await runner.fold(cast(Any, [0.0]))
     assert [thread is MAIN for thread in processor.threads] == [False, True, False, True]
+
+
+async def test_what_one_partition_has_found_holds_for_all() -> None:
+    costs, processors = FoldCosts(), [Processor(), Processor()]
+    for processor in processors:
+        await FoldRunner(cast(Any, processor), costs, budget_s=1.0).fold(cast(Any, [0.0]))
+    assert [thread is MAIN for processor in processors for thread in processor.threads] == [False, True]

@@ -24,7 +24,7 @@ from oddtide.domain.slots import SlotState
 from oddtide.streams.codecs.decoded import Record
 from oddtide.streams.controls import Controls, ControlSource, publication
 from oddtide.streams.envelope import Envelope
-from oddtide.streams.folding import FoldRunner
+from oddtide.streams.folding import FoldCosts, FoldRunner
 from oddtide.streams.history import begin_at
 from oddtide.streams.ledger import PartitionLedger
 from oddtide.streams.owner import _MOST_PASSING, MAX_PENDING, PartitionOwner, Services
@@ -148,7 +148,7 @@ class Surroundings:
         processor.start_at(start)
         services = Services(
             self.commit, self.seek, self.lost, self.broken, lambda: 100, self.earliest, self.controls,
-            ControlSource(self.controls.pipelines, self), self.board, build, asyncio.Lock(), lambda: self.pace,
+            ControlSource(self.controls.pipelines, self), self.board, build, FoldCosts(), lambda: self.pace,
             self.enough,
         )  # fmt: skip
         ledger = ledger or PartitionLedger()
@@ -430,7 +430,7 @@ async def test_a_state_that_a_batch_is_being_folded_into_is_not_kept_and_settlin
 
     monkeypatch.setattr(owner.processor, "fold", slow)
     monkeypatch.setattr(
-        owner, "_runner", FoldRunner(owner.processor, asyncio.Lock())
+        owner, "_runner", FoldRunner(owner.processor, FoldCosts())
     )  # whose first batch goes to a thread
     feeding = asyncio.ensure_future(owner.feed(records(3, 6), around.acknowledge))
     await asyncio.to_thread(begun.wait, 10)

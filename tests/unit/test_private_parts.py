@@ -13,6 +13,7 @@ from aiokafka.consumer import fetcher
 from aiokafka.producer import message_accumulator, transaction_manager
 from faust.transport import consumer as faust_consumer
 from faust.transport.drivers import aiokafka as driver
+from mode import threads
 
 
 def parameters(function: Any) -> list[str]:
@@ -87,3 +88,10 @@ def test_a_producer_lets_its_failed_batches_and_its_transactions_end_be_seen() -
         transaction_manager.TransactionManager.wait_for_transaction_end
     )
     assert "self._txn_manager" in inspect.getsource(AIOKafkaProducer.commit_transaction)
+
+
+def test_the_consumers_thread_takes_an_event_loop_and_can_be_told_to_close_it() -> None:
+    source = inspect.getsource(threads.ServiceThread)
+    assert "thread_loop" in parameters(threads.ServiceThread.__init__)
+    assert "self._close_thread_loop_on_stop = thread_loop is None" in source
+    assert "if self._close_thread_loop_on_stop:" in source

@@ -27,6 +27,7 @@ from oddtide.streams.agents.storing import worker_snapshots
 from oddtide.streams.app import WorkerContext, batch_agent, make_app
 from oddtide.streams.codecs.decoded import RecordLike
 from oddtide.streams.controls import ControlBoard, ControlSource
+from oddtide.streams.folding import FoldCosts
 from oddtide.streams.ledger import LogEnds, PartitionLedger, read_ledgers
 from oddtide.streams.owner import PartitionOwner, Services
 from oddtide.streams.parts import WorkerParts
@@ -72,7 +73,8 @@ class _Partitions:
         self._parts = parts
         self._plans = {plan.topic: plan for plan in parts.plans}
         self._held: dict[TP, _Holding] = {}
-        self._lock, self._turn = asyncio.Lock(), asyncio.Lock()
+        self._lock = asyncio.Lock()
+        self._costs = FoldCosts()
         self._tasks: set[asyncio.Task[None]] = set()
         self._board = ControlBoard(
             context.broker, context.catalogue, parts.plans, self._blind, worker=context.worker, clock=context.clock,
@@ -249,7 +251,7 @@ class _Partitions:
             source=self._source,
             progress=self._context.progress,
             build=self._context.build,
-            turn=self._turn,
+            costs=self._costs,
             pace=lambda: max(_LEAST_PACE_S, _TRANSACTION_S * len(self._held)),
         )
 
