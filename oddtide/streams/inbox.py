@@ -19,18 +19,22 @@ __all__ = ["ENOUGH", "Fold", "Inbox"]
 
 Fold = Callable[[RecordBlock, Acknowledge], Awaitable[None]]
 
-#: Records that are worth a batch of their own: they do not wait until the last one is committed. Also what an inbox
+#: Readings that are worth a batch of their own: they do not wait until the last one is committed. Also what an inbox
 #: holds at most, besides one fetched block.
 ENOUGH = 2_048
+#: What a reading takes at least where a record holds many of them, in bytes: a time and a number, and some of a name.
+_READING_BYTES = 24
+#: A record of up to so many bytes may be a single reading.
+_SINGLE_BYTES = 512
 
 
 class Inbox:
     """Blocks of one partition, in order, on their way to ``fold``, which is never called twice at a time.
 
     ``rest`` says in how many seconds a small batch may be folded, None where that is not known yet: then somebody calls
-    :meth:`look` when it is. ``enough`` records do not wait. ``most`` is how many records may be folded at once. Neither
-    which blocks are joined nor where one is parted changes a verdict. ``failed`` is called with the first error of
-    ``fold``; nothing is folded any more then."""
+    :meth:`look` when it is. ``enough`` readings do not wait. ``most`` is how many records may be folded at once.
+    Neither which blocks are joined nor where one is parted changes a verdict. ``failed`` is called with the first error
+    of ``fold``; nothing is folded any more then."""
 
     def __init__(
         self,
@@ -68,7 +72,7 @@ class Inbox:
             acknowledge()
             return
         self._blocks.append((block, acknowledge))
-        self._waiting += len(block)
+        self._waiting += _weight(block)
         self._empty.clear()
         self._changed.set()
         while self._waiting >= self._enough and not self._closed:
@@ -125,7 +129,7 @@ class Inbox:
                     return
         finally:
             self._folding = False
-        self._waiting -= len(block)
+        self._waiting -= _weight(block)
         self._room.set()
         if not self._blocks:
             self._empty.set()
@@ -136,15 +140,21 @@ class Inbox:
         blocks, acknowledges, count = list[RecordBlock](), list[Acknowledge](), 0
         while self._blocks:
             block, acknowledge = self._blocks[0]
-            if blocks and (count + len(block) > self._enough or block.first <= blocks[-1].last):
+            if blocks and (count + _weight(block) > self._enough or block.first <= blocks[-1].last):
                 break
             self._blocks.popleft()
             blocks.append(block)
             acknowledges.append(acknowledge)
-            count += len(block)
+            count += _weight(block)
         if len(blocks) == 1:
             return blocks[0], acknowledges[0]
         return RecordBlock.joined(blocks), partial(_all, acknowledges)
+
+
+def _weight(block: RecordBlock) -> int:
+    """About how many readings a block holds, at most."""
+    most = block.value_size.max(initial=0)
+    return len(block) if most <= _SINGLE_BYTES else max(int(block.value_size.sum()) // _READING_BYTES, len(block))
 
 
 def _all(acknowledges: list[Acknowledge]) -> None:
