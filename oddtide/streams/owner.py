@@ -338,5 +338,5 @@ class PartitionOwner:
         plan, last = self.processor.plan, self.processor
         self._services.progress.place(
             plan.name, plan.topic, last.partition, state, position=last.position, end=self._services.highwater(),
-            series=last.series,
+            series=last.series, memory=last.memory,
         )  # fmt: skip

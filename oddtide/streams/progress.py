@@ -124,6 +124,7 @@ class ProgressBoard:
     def place(
         self, stream: str, topic: str, partition: int, state: PartState, *,
         position: int | None = None, end: int | None = None, series: int | None = None,
+        memory: MemoryUse | None = None,
     ) -> None:  # fmt: skip
         """A partition is held and in ``state``. What is None stays as it was."""
         with self._lock:
@@ -134,6 +135,7 @@ class ProgressBoard:
             held.position = held.position if position is None else position
             held.end = held.end if end is None else end
             held.series = held.series if series is None else series
+            held.memory = held.memory if memory is None else memory
 
     def folded(self, stream: str, records: int, seconds: float) -> None:
         """A batch was folded, in silence or not."""

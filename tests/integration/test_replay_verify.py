@@ -37,6 +37,9 @@ def test_a_sound_history_is_verified_in_whole_and_in_part(history: History) -> N
     timed = answer("replay", "--verify", "--to", rfc3339((T0_MS + 50) * 1_000_000), "-p", "0")
     assert timed[0]["to"] == 50
     assert "every hash equal" in run("replay", "--verify", "-p", "1").stderr
+    beyond = run("replay", "--verify", "--from", "100000")
+    assert beyond.exit_code == 2
+    assert "No ledger record ends between 100000 and the end." in beyond.stderr
     assert history.ends() == before
 
 

@@ -507,3 +507,13 @@ async def test_a_fold_that_outlives_its_ownership_is_no_loss_of_another(monkeypa
     monkeypatch.setattr(owner.processor, "fold", closed)
     await owner.feed(records(0, 3), around.acknowledge)
     assert (owner.dead, around.ends) == (True, [])
+
+
+async def test_what_a_restored_partition_holds_is_told_before_its_first_batch() -> None:
+    before = Surroundings()
+    await run(before.owner(), before, records(0, 4))
+    after = Surroundings()
+    second = after.owner(ledger_of(before.committed))
+    await run(second, after, records(0, 4))
+    (held,) = after.board.snapshot().partitions
+    assert (after.committed, held.series, held.memory.awake) == ([], 1, 1)

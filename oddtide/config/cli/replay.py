@@ -101,6 +101,11 @@ def _verify(cli: Cli, wanted: Wanted) -> None:
     ]  # fmt: skip
     emit([_row(each) for each in found], output=cli.output, columns=columns)
     _judge(found, cli.output)
+    if (wanted.start or wanted.stop) and not sum(each.compared for each in found):
+        raise UsageError(
+            f"No ledger record ends between {wanted.start or 'the start'} and {wanted.stop or 'the end'}.",
+            remedy="`oddtide ledger show` lists where they do; without --from and --to everything is verified.",
+        )
 
 
 def _row(result: Verification) -> dict[str, Any]:
