@@ -203,6 +203,8 @@ class PartitionOwner:
 
     def _restored(self) -> None:
         self._restoration.finish()
+        plan = self.processor.plan
+        self._services.progress.restored(plan.topic, self.processor.partition, proven=self._restoration.proven)
         self._restoring = False
         if self._loss is not None:
             self._open_epoch(self._loss)

@@ -57,6 +57,7 @@ class _Held:
     target: int = 0
     began: float | None = None
     took: float = 0.0
+    proven: bool = True
     snapshots: int = 0
     snapshots_failed: int = 0
     snapshot_s: float = 0.0
@@ -73,7 +74,7 @@ class _Held:
         age_s = now - self.snapshot_at if self.snapshots else -1.0
         snapshots = SnapshotProgress(self.snapshots, self.snapshots_failed, self.snapshot_s, self.snapshot_size, age_s)
         health = self._health(topic, partition, restore)
-        return PartitionProgress(self.stream, health, self.series, self.memory, restore, snapshots)
+        return PartitionProgress(self.stream, health, self.series, self.memory, restore, snapshots, self.proven)
 
     def _health(self, topic: str, partition: int, restore: Restore) -> PartitionHealth:
         known = _UNKNOWN not in (self.end, self.position)
@@ -150,6 +151,13 @@ class ProgressBoard:
             held = self._held.setdefault((topic, partition), _Held(stream))
             held.state, held.position = "restoring", begin
             held.begin, held.target, held.began, held.took = begin, target, self._clock(), 0.0
+
+    def restored(self, topic: str, partition: int, *, proven: bool) -> None:
+        """The state of a held partition is rebuilt, and ``proven`` equal to the one its verdicts came from, or not."""
+        with self._lock:
+            held = self._held.get((topic, partition))
+            if held is not None:
+                held.proven = proven
 
     def snapshot_written(self, topic: str, partition: int, seconds: float, size: int) -> None:
         """A snapshot of a held partition is durable."""

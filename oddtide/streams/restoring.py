@@ -68,6 +68,8 @@ class Restoration:
         self._controls = deque(control for control in ledger.controls if control.offset >= since)
         self._build = build
         self._records = 0
+        #: Whether the state is known to be the one that the published verdicts came from, once finished.
+        self.proven = True
         # An epoch that was opened in between goes on with the ledger's hash: what came before cannot be proven.
         opening = ledger.opening
         self._reset = opening if opening is not None and start <= opening.to_offset else None
@@ -123,7 +125,7 @@ class Restoration:
             "begun_from": self._beginning.source, "records": self._records,
         }  # fmt: skip
         if self._beginning.loss is not None:
-            loss = self._beginning.loss
+            loss, self.proven = self._beginning.loss, False
             _log.error(
                 "history lost", **where, lost_from=loss.from_offset, lost_to=loss.to_offset, unread=loss.unread,
                 reason=loss.reason,
@@ -133,6 +135,7 @@ class Restoration:
         elif self._complete(last):
             self._refuse(last, got)
         else:
+            self.proven = False
             _log.warning(
                 "state rebuilt, not verifiable: history, configuration or build differ", **where,
                 records_in_ledger=self._expected, pipeline=processor.plan.version,

@@ -397,6 +397,7 @@ async def test_a_rebuilt_state_is_held_against_the_ledger_where_that_is_possible
         return
     await run(second, after, records(0, 5))
     assert [o.completed.from_offset for o in after.committed] == [4]
+    assert [held.proven for held in after.board.snapshot().partitions] == [False]
 
 
 async def test_history_that_the_log_no_longer_has_in_full_is_no_mismatch() -> None:
@@ -516,4 +517,4 @@ async def test_what_a_restored_partition_holds_is_told_before_its_first_batch() 
     second = after.owner(ledger_of(before.committed))
     await run(second, after, records(0, 4))
     (held,) = after.board.snapshot().partitions
-    assert (after.committed, held.series, held.memory.awake) == ([], 1, 1)
+    assert (after.committed, held.series, held.memory.awake, held.proven) == ([], 1, 1, True)

@@ -171,14 +171,18 @@ def _partitions(progress: WorkerProgress) -> Iterator[Metric]:
     position = GaugeMetricFamily("oddtide_partition_position", "Next offset to process.", labels=labels)
     running = GaugeMetricFamily("oddtide_partition_running", "1 once restored and consuming.", labels=labels)
     series = GaugeMetricFamily("oddtide_partition_series", "Series with state, awake or asleep.", labels=labels)
+    unproven = GaugeMetricFamily(
+        "oddtide_partition_unproven", "1 where restored state could not be held against the ledger.", labels=labels
+    )
     for held in progress.partitions:
         values = [held.stream, held.health.topic, str(held.health.partition)]
+        unproven.add_metric(values, float(not held.proven))
         if held.health.lag >= 0:
             lag.add_metric(values, held.health.lag)
         position.add_metric(values, held.health.position)
         running.add_metric(values, float(held.health.state == "running"))
         series.add_metric(values, held.series)
-    yield from (lag, position, running, series)
+    yield from (lag, position, running, series, unproven)
 
 
 def _memory(progress: WorkerProgress) -> Iterator[Metric]:

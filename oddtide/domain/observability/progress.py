@@ -152,7 +152,8 @@ class SnapshotProgress:
 
 @dataclass(frozen=True, slots=True)
 class PartitionProgress:
-    """One partition as its owner sees it, the stream it belongs to and how many series live in it, awake or asleep."""
+    """One partition as its owner sees it, the stream it belongs to and how many series live in it, awake or asleep.
+    ``proven``: whether its state is known to be the one that the verdicts published before came from."""
 
     stream: str
     health: PartitionHealth
@@ -160,6 +161,7 @@ class PartitionProgress:
     memory: MemoryUse = field(default_factory=MemoryUse)
     restore: Restore = field(default_factory=Restore)
     snapshots: SnapshotProgress = field(default_factory=SnapshotProgress)
+    proven: bool = True
 
 
 @dataclass(frozen=True, slots=True)
