@@ -15,10 +15,12 @@ from functools import partial
 from oddtide.streams.codecs.record_block import RecordBlock
 from oddtide.streams.committing import Acknowledge
 
-__all__ = ["ENOUGH", "Fold", "Inbox"]
+__all__ = ["ENOUGH", "MARKERS", "Fold", "Inbox"]
 
 Fold = Callable[[RecordBlock, Acknowledge], Awaitable[None]]
 
+#: A transaction leaves one or two offsets without a record. A wider gap may be a hole, or what retention has cut away.
+MARKERS = 2
 #: Readings that are worth a batch of their own: they do not wait until the last one is committed. Also what an inbox
 #: holds at most, besides one fetched block.
 ENOUGH = 2_048
@@ -119,7 +121,7 @@ class Inbox:
         return False
 
     async def _fold_next(self) -> None:
-        block, acknowledge = self._next()
+        block, acknowledge, weight = self._next()
         most, self._folding = max(self._most(), 1), True
         try:
             for start in range(0, len(block), most):
@@ -129,26 +131,28 @@ class Inbox:
                     return
         finally:
             self._folding = False
-        self._waiting -= _weight(block)
+        self._waiting -= weight
         self._room.set()
         if not self._blocks:
             self._empty.set()
 
-    def _next(self) -> tuple[RecordBlock, Acknowledge]:
-        """The next block, joined with those that follow it as long as they are small. One that does not lie behind the
-        one before was fetched after a seek, and stays on its own: the owner looks at where each of those begins."""
+    def _next(self) -> tuple[RecordBlock, Acknowledge, int]:
+        """The next block, joined with those that follow it as long as they are small, and what they weigh: each by
+        itself, as they were put. One that does not lie behind the one before was fetched after a seek, and stays on its
+        own: the owner looks at where each of those begins."""
         blocks, acknowledges, count = list[RecordBlock](), list[Acknowledge](), 0
         while self._blocks:
             block, acknowledge = self._blocks[0]
-            if blocks and (count + _weight(block) > self._enough or block.first <= blocks[-1].last):
+            weight = _weight(block)
+            if blocks and (count + weight > self._enough or not 0 < block.first - blocks[-1].last <= 1 + MARKERS):
                 break
             self._blocks.popleft()
             blocks.append(block)
             acknowledges.append(acknowledge)
-            count += _weight(block)
+            count += weight
         if len(blocks) == 1:
-            return blocks[0], acknowledges[0]
-        return RecordBlock.joined(blocks), partial(_all, acknowledges)
+            return blocks[0], acknowledges[0], count
+        return RecordBlock.joined(blocks), partial(_all, acknowledges), count
 
 
 def _weight(block: RecordBlock) -> int:

@@ -28,7 +28,7 @@ from oddtide.streams.controls import Controls, ControlSource
 from oddtide.streams.controls.taking import ControlTaker
 from oddtide.streams.folding import FoldCosts, FoldRunner
 from oddtide.streams.history import Loss, opening
-from oddtide.streams.inbox import ENOUGH, Inbox
+from oddtide.streams.inbox import ENOUGH, MARKERS, Inbox
 from oddtide.streams.ledger import PartitionLedger
 from oddtide.streams.pipeline.outcome import Outcome
 from oddtide.streams.pipeline.processor import PartitionProcessor
@@ -39,8 +39,6 @@ from oddtide.streams.snapshotting import Snapshotter
 
 __all__ = ["MAX_PENDING", "Acknowledge", "Commit", "PartitionOwner", "Services"]
 
-#: A transaction leaves one or two offsets without a record. A wider gap may be a hole, or what retention has cut away.
-_MARKERS = 2
 #: More batches than are ever queued behind one seek.
 _MOST_PASSING = 100
 #: What a new ownership may get over.
@@ -191,7 +189,7 @@ class PartitionOwner:
     async def _check_gap(self, first: int) -> None:
         """Tell what retention cut away under us from holes, which are ordinary."""
         position = self.processor.position
-        if self._loss is not None or first - position <= _MARKERS:
+        if self._loss is not None or first - position <= MARKERS:
             return
         earliest = await self._services.earliest()
         if earliest <= position:
@@ -301,9 +299,10 @@ class PartitionOwner:
                     await self._queue.drained()
 
     async def part(self, timeout_s: float) -> None:
-        """Settle, and leave a snapshot behind, where that takes less than the next owner would fold again; within
-        ``timeout_s``."""
+        """Begin no further batch (whoever owns the partition next fetches those), settle, and leave a snapshot behind,
+        where that takes less than the next owner would fold again; within ``timeout_s``."""
         began = time.monotonic()
+        self._inbox.close()
         await self.settle(timeout_s)
         if self.dead or self._restoring or not self._queue.empty:
             return

@@ -15,8 +15,10 @@ from oddtide.streams.committing import Acknowledge
 from oddtide.streams.inbox import Inbox
 
 
-def block(start: int, count: int) -> RecordBlock:
-    return RecordBlock.of([Record(start + i, 0, None, b"%d" % (start + i), ()) for i in range(count)])
+def block(start: int, count: int, *, size: int | None = 0) -> RecordBlock:
+    """Records of ``size`` bytes at least; None makes tombstones."""
+    values = [None if size is None else (b"%d" % (start + i)).ljust(size, b"\0") for i in range(count)]
+    return RecordBlock.of([Record(start + i, 0, None, value, ()) for i, value in enumerate(values)])
 
 
 @dataclass
@@ -132,6 +134,33 @@ async def test_records_that_hold_many_readings_count_as_many() -> None:
         folder.commit(inbox)
         await turns()
     assert folder.folded == [[0], [1], [2]]  # 83 readings each, as far as can be told
+    inbox.close()
+
+
+@pytest.mark.parametrize("other", [60, None])
+async def test_how_much_waits_stays_true_however_uneven_the_records_are(other: int | None) -> None:
+    """What is joined weighs something else than its parts do. Were that taken off again instead of their sum, an inbox
+    would hold ever more, or join nothing any more."""
+    folder = Folder(enough=100)
+    inbox, offset = folder.inbox(), 0
+
+    async def scenario() -> None:
+        nonlocal offset
+        for _ in range(50):
+            for count, size in ((1, 600), (20, other)):
+                await inbox.put(block(offset, count, size=size), lambda: None)
+                offset += count
+            await turns()
+            folder.commit(inbox)
+
+    await asyncio.wait_for(scenario(), 10)
+    await turns()
+    assert inbox.empty
+    assert {len(batch) for batch in folder.folded} == {21}
+    waiting = asyncio.ensure_future(inbox.put(block(offset, 100, size=50), lambda: None))
+    await asyncio.sleep(0)
+    assert not waiting.done()  # it is full
+    await asyncio.wait_for(waiting, 10)  # and then it is not
     inbox.close()
 
 

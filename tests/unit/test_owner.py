@@ -443,6 +443,55 @@ async def test_a_state_that_a_batch_is_being_folded_into_is_not_kept_and_settlin
     await feeding
 
 
+async def test_what_retention_cuts_away_between_two_waiting_batches_is_said() -> None:
+    """Folded as one, it would pass for a hole."""
+
+    class Cut(Surroundings):
+        async def earliest(self) -> int:
+            return 50
+
+        async def commit(self, outcomes: list[Outcome]) -> None:
+            committing.set()
+            await super().commit(outcomes)
+
+    around, committing = Cut(enough=100), asyncio.Event()
+    owner = around.owner()
+    around.gate.clear()
+    await owner.feed(records(0, 3), around.acknowledge)
+    await committing.wait()
+    await owner.feed(records(3, 5), around.acknowledge)
+    await owner.feed(records(7, 9), around.acknowledge)  # behind a transaction's markers
+    await owner.feed(records(50, 53), around.acknowledge)
+    around.gate.set()
+    await owner.settle(10)
+    found = [(o.completed.from_offset, o.completed.to_offset, o.completed.lost) for o in around.committed]
+    assert found == [(0, 3, 0), (3, 9, 0), (9, 50, 41), (50, 53, 0)]
+
+
+async def test_a_parting_owner_begins_no_further_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a slow detector what waits would take longer than a rebalance may, and no snapshot would be left."""
+    around = Surroundings(enough=100)
+    owner = around.owner()
+    fold, begun, go_on = owner.processor.fold, threading.Event(), threading.Event()
+
+    def slow(batch: Sequence[Record]) -> Outcome:
+        begun.set()
+        assert go_on.wait(10)
+        return fold(batch)
+
+    monkeypatch.setattr(owner.processor, "fold", slow)
+    await owner.feed(records(0, 3), around.acknowledge)
+    await asyncio.to_thread(begun.wait, 10)
+    await owner.feed(records(3, 6), around.acknowledge)
+    full = asyncio.ensure_future(owner.feed(records(6, 206), around.acknowledge))
+    parting = asyncio.ensure_future(owner.part(10))
+    await full  # the agent is not held up
+    go_on.set()
+    await parting
+    assert (owner.committed, owner.processor.position, around.acknowledged) == (3, 3, 1)
+    assert (owner.keepable, owner.dead) == (True, False)
+
+
 @pytest.mark.parametrize("start", [6, 9])
 async def test_where_the_log_has_nothing_left_of_the_history_the_hash_goes_on(start: int) -> None:
     before = Surroundings()
