@@ -11,8 +11,9 @@ from typing import Any, ClassVar, cast
 import pytest
 from aiokafka.errors import KafkaConnectionError
 from faust.types import TP
+from structlog.testing import capture_logs
 
-from oddtide.domain.errors import OddtideError, SchemaVersionError
+from oddtide.domain.errors import FoldError, OddtideError, SchemaVersionError
 from oddtide.domain.observability.ledger import BatchCompleted
 from oddtide.streams import ledger
 from oddtide.streams.agents import ingest
@@ -138,6 +139,18 @@ async def test_a_ledger_of_a_newer_version_ends_the_worker_instead_of_being_trie
     await asyncio.wait_for(partitions_of(app).on_rebalance_complete(), 5)
     assert [str(error) for error in app.crashes] == ["newer."]
     assert [writer.closed for writer in Writer.made] == [True]
+
+
+@pytest.mark.parametrize(
+    ("error", "shown"), [(FoldError("a bug"), True), (ValueError(), True), (OddtideError("no"), False)]
+)
+async def test_what_may_be_a_bug_ends_the_worker_with_its_traceback_in_the_log(error: Exception, shown: bool) -> None:
+    """Nothing else says where it lies: it comes out of a task, not out of Faust's agent."""
+    app = App([])
+    with capture_logs() as logs:
+        await partitions_of(app)._give_up(error)
+    assert [(line["reason"], line["exc_info"] is error) for line in logs] == [(str(error) or "ValueError", shown)]
+    assert app.crashes == [error]
 
 
 async def test_control_topics_that_cannot_be_read_yet_are_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ import structlog
 from aiokafka.errors import IllegalStateError, ProducerFenced
 from faust.types import TP
 
-from oddtide.domain.errors import ConfigurationError, OddtideError, SchemaVersionError, StateMismatchError
+from oddtide.domain.errors import ConfigurationError, FoldError, OddtideError, SchemaVersionError, StateMismatchError
 from oddtide.streams.agents.fences import Fences
 from oddtide.streams.agents.gathering import all_of, reason_of
 from oddtide.streams.agents.storing import worker_snapshots
@@ -307,7 +307,10 @@ class _Partitions:
         task.add_done_callback(self._tasks.discard)
 
     async def _give_up(self, error: BaseException) -> None:
-        _log.error("stopping: going on would break a promise", reason=str(error))
+        told = isinstance(error, OddtideError) and not isinstance(error, FoldError)
+        _log.error(
+            "stopping: going on would break a promise", reason=reason_of(error), exc_info=None if told else error
+        )
         await self._app.crash(error)
 
 
