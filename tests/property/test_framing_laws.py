@@ -218,6 +218,20 @@ def test_a_codec_that_cannot_be_read_is_named(monkeypatch: pytest.MonkeyPatch) -
         list(ours(sealed(unknown)))
 
 
+@pytest.mark.parametrize("codec", [0, GZIP, ZSTD, 7])
+def test_what_lies_before_a_batch_that_cannot_be_read_is_handed_over_first(codec: int) -> None:
+    """An operator who deletes up to beyond it loses nothing else, and is told where it lies."""
+    good = batch(one(3)) + batch(one(4), codec=GZIP)
+    bad = bytearray(batch(one(5), codec=codec if codec < 7 else 0))
+    bad[22] |= codec
+    bad[61:] = b"\xff" * (len(bad) - 61)
+    reader = ours(good + sealed(bad), 3)
+    assert [record.offset for block in reader for record in block] == [3, 4]
+    assert reader.next_fetch_offset == 5
+    with pytest.raises((CorruptRecordException, UnsupportedCodecError), match=r"offsets? 5"):
+        list(ours(sealed(bad), 5))
+
+
 @pytest.mark.parametrize("codec", [GZIP, ZSTD])
 def test_no_batch_unpacks_without_bound(codec: int, monkeypatch: pytest.MonkeyPatch) -> None:
     raw = batch([Record(0, 5, b"key", b"\0" * 500_000)], codec=codec)

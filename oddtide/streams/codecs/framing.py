@@ -34,6 +34,7 @@ _LEAST_RECORD: Final = 7
 #: The most that a compressed batch may hold (bytes); a quarter of it is enough for one look at the log. A megabyte of
 #: zstd could hold 32 GiB of zeros, which nobody means.
 LARGEST_UNPACKED = 256 << 20
+_UNREADABLE: Final = (CorruptRecordException, UnsupportedCodecError)
 
 
 class Batch(NamedTuple):
@@ -211,8 +212,28 @@ class FetchedPiece:
         a quarter of :data:`LARGEST_UNPACKED` was unpacked, no further compressed one is.
 
         Raises ``CorruptRecordException`` for a damaged one or one that is larger than that by itself, and
-        ``UnsupportedCodecError`` for what is compressed in a way that cannot be read here."""
+        ``UnsupportedCodecError`` for what is compressed in a way that cannot be read here; where others lie before it,
+        only when it is the first."""
         batches = self._table[places]
+        try:
+            return self._read(batches)
+        except _UNREADABLE:
+            good = self._readable(batches)
+            if not good:
+                raise
+        block, rest = self._read(batches[:good])
+        return block, int(batches[good, _BASE]) if rest is None else rest
+
+    def _readable(self, batches: IntArray) -> int:
+        """How many, from the first on, can be read: fewer than all."""
+        for place in range(len(batches) - 1):
+            try:
+                self._read(batches[: place + 1])
+            except _UNREADABLE:
+                return place
+        return len(batches) - 1
+
+    def _read(self, batches: IntArray) -> tuple[RecordBlock, int | None]:
         blocks, done, unpacked = list[RecordBlock](), 0, 0
         for place in np.flatnonzero(batches[:, _ATTRIBUTES] & _CODEC).tolist():
             if unpacked > LARGEST_UNPACKED // 4:
@@ -226,7 +247,10 @@ class FetchedPiece:
         return RecordBlock.joined([*blocks, _records(self._data, batches[done:])]), None
 
     def _unpacked(self, batch: IntArray) -> RecordBlock:
-        content = _decompressed(self._raw[batch[_START] : batch[_STOP]], int(batch[_ATTRIBUTES]))
+        try:
+            content = _decompressed(self._raw[batch[_START] : batch[_STOP]], int(batch[_ATTRIBUTES]))
+        except _UNREADABLE as error:
+            raise type(error)(f"the batch from offset {batch[_BASE]} on: {error.args[0]}") from None
         batch[_START], batch[_STOP] = 0, len(content)
         return _records(np.frombuffer(content, np.uint8), batch[None, :])
 
