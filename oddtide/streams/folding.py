@@ -21,6 +21,8 @@ __all__ = ["FoldCosts", "FoldRunner"]
 
 #: A batch that is expected to take longer (seconds of processor time) is folded in a thread.
 LOOP_BUDGET_S = 0.1
+#: A quicker batch mostly tells what any batch costs, however few records it holds (seconds of processor time).
+_TELLING_S = 0.002
 
 
 class FoldCosts:
@@ -36,10 +38,15 @@ class FoldCosts:
         """Seconds a record, or None where nothing was folded under ``plan`` yet."""
         return self._known.get((plan.name, plan.version))
 
-    def learn(self, plan: StreamPlan, cost: float) -> None:
-        """The first figure holds what is done once; after that a running mean, slow enough to pass over an outlier."""
-        known = self.of(plan)
-        self._known[plan.name, plan.version] = cost if known is None else 0.5 * known + 0.5 * cost
+    def learn(self, plan: StreamPlan, seconds: float, records: int) -> None:
+        """The first figure holds what is done once; after that a running mean, slow enough to pass over an outlier. A
+        quick batch can only lower it: a few records of one partition take a hundred times as long each as thousands
+        of another, which would go to a thread for it."""
+        known, cost = self.of(plan), seconds / max(records, 1)
+        if known is None:
+            self._known[plan.name, plan.version] = cost
+        elif seconds >= _TELLING_S or cost < known:
+            self._known[plan.name, plan.version] = 0.5 * known + 0.5 * cost
 
 
 class FoldRunner:
@@ -64,5 +71,5 @@ class FoldRunner:
     def _timed(self, records: Sequence[RecordLike]) -> Outcome:
         plan, began = self._processor.plan, time.thread_time()
         outcome = self._processor.fold(records)
-        self._costs.learn(plan, (time.thread_time() - began) / max(len(records), 1))
+        self._costs.learn(plan, time.thread_time() - began, len(records))
         return outcome

@@ -65,3 +65,15 @@ async def test_what_one_partition_has_found_holds_for_all() -> None:
     for processor in processors:
         await FoldRunner(cast(Any, processor), costs, budget_s=1.0).fold(cast(Any, [0.0]))
     assert [thread is MAIN for processor in processors for thread in processor.threads] == [False, True]
+
+
+def test_a_partition_with_few_records_does_not_make_those_of_another_look_slow() -> None:
+    plan, costs = Processor.plan, FoldCosts()
+    costs.learn(plan, 0.02, 10_000)
+    for _ in range(10):
+        costs.learn(plan, 0.0003, 3)
+    assert costs.of(plan) == 2e-6
+    costs.learn(plan, 0.001, 1_000)
+    assert costs.of(plan) == 1.5e-6  # what is quicker than known tells something in any case
+    costs.learn(plan, 0.01, 4)
+    assert (costs.of(plan) or 0.0) > 0.001  # and what takes long, too
