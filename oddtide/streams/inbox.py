@@ -15,7 +15,7 @@ from functools import partial
 from oddtide.streams.codecs.record_block import RecordBlock
 from oddtide.streams.committing import Acknowledge
 
-__all__ = ["ENOUGH", "MARKERS", "Fold", "Inbox"]
+__all__ = ["ENOUGH", "MARKERS", "Fold", "Inbox", "pace"]
 
 Fold = Callable[[RecordBlock, Acknowledge], Awaitable[None]]
 
@@ -24,6 +24,12 @@ MARKERS = 2
 #: Readings that are worth a batch of their own: they do not wait until the last one is committed. Also what an inbox
 #: holds at most, besides one fetched block.
 ENOUGH = 2_048
+#: The least time between two small batches of a partition. At 5,000 readings a second in four partitions, half of all
+#: verdicts were committed after 17 ms so; after 26 ms at a pace of 5 ms or none, since worker and broker then spend
+#: their time on transactions; after 23 ms at 25 ms.
+_LEAST_PACE_S = 0.015
+#: What a small transaction costs worker and broker together. One worker's small batches should not take all of a core.
+_TRANSACTION_S = 0.00375
 #: What a reading takes at least where a record holds many of them, in bytes: a time and a number, and some of a name.
 _READING_BYTES = 24
 #: A record of up to so many bytes may be a single reading.
@@ -153,6 +159,11 @@ class Inbox:
         if len(blocks) == 1:
             return blocks[0], acknowledges[0], count
         return RecordBlock.joined(blocks), partial(_all, acknowledges), count
+
+
+def pace(partitions: int) -> float:
+    """How many seconds lie at least between two small batches of a partition, where a worker holds so many."""
+    return max(_LEAST_PACE_S, _TRANSACTION_S * partitions)
 
 
 def _weight(block: RecordBlock) -> int:

@@ -36,11 +36,10 @@ from oddtide.streams.pipeline.running_hash import hash_text
 from oddtide.streams.progress import ProgressBoard
 from oddtide.streams.restoring import Beginning, Restoration, SnapshotRefusedError
 from oddtide.streams.snapshotting import Snapshotter
+from oddtide.streams.stepping import Step
 
 __all__ = ["MAX_PENDING", "Acknowledge", "Commit", "PartitionOwner", "Services"]
 
-#: More batches than are ever queued behind one seek.
-_MOST_PASSING = 100
 #: What a new ownership may get over.
 _PASSING = (SnapshotRefusedError, StorageUnavailableError, KafkaError)
 
@@ -88,27 +87,21 @@ class PartitionOwner:
         self.processor = processor
         self.dead = False
         self._torn = False  # whether the state may be half changed: nothing may come of it any more
-        self._services = services
-        self._snapshots = snapshots
+        self._services, self._snapshots = services, snapshots
         self._loss = beginning.loss
         self._committed = last.to_offset if last else processor.position
         self._epoch, self._time = (last.epoch, last.time) if last else (0, "")
         self._runner = FoldRunner(processor, services.costs)
         self._restoration = Restoration(processor, ledger, beginning, services.build, self._folded)
         self._taker = ControlTaker(processor, services.controls, services.source, self._model_trouble)
-        self._in_step = False
-        self._least: int | None = None
-        self._passed = 0
+        self._step = Step(services.seek)
         self._last_put = -math.inf
         self._folding = asyncio.Lock()
         self._queue = CommitQueue(services.commit, stamp=self._stamp, committed=self._done, failed=self._die)
         self._inbox = Inbox(
-            self._take,
-            rest=self._rest,
-            most=lambda: self.processor.most_at_once,
-            failed=self._failed,
+            self._take, rest=self._rest, most=lambda: self.processor.most_at_once, failed=self._failed,
             enough=services.enough,
-        )
+        )  # fmt: skip
         self._restoring = processor.position < self._committed
         if self._restoring:
             plan = processor.plan
@@ -153,7 +146,7 @@ class PartitionOwner:
 
     async def _feed(self, records: RecordBlock, acknowledge: Acknowledge) -> None:
         records = records.from_offset(self.processor.position)
-        if records and await self._out_of_step(records.first):
+        if records and not await self._step.fits(records.first, self.processor.position):
             acknowledge()
             return
         if records:
@@ -169,22 +162,6 @@ class PartitionOwner:
             acknowledge()
             return
         await self._fold(live, acknowledge)
-
-    async def _out_of_step(self, first: int) -> bool:
-        """Whether a batch begins beyond the position because it was queued before a seek. The position is sought, and
-        what was queued passes by. When the least of it comes again, it was fetched from the position on: what lies
-        between is a hole in the log, which is ordinary (compaction, transaction markers)."""
-        position, least = self.processor.position, self._least
-        if self._in_step or first in (position, least):
-            self._in_step = True
-        elif least is None or first < least:
-            self._least, self._passed = first, 0
-            await self._services.seek(position)
-        else:
-            self._passed += 1
-            if self._passed >= _MOST_PASSING:  # compacted away meanwhile, it will never come again: look anew
-                self._least = None
-        return not self._in_step
 
     async def _check_gap(self, first: int) -> None:
         """Tell what retention cut away under us from holes, which are ordinary."""

@@ -27,7 +27,7 @@ from oddtide.streams.envelope import Envelope
 from oddtide.streams.folding import FoldCosts, FoldRunner
 from oddtide.streams.history import begin_at
 from oddtide.streams.ledger import PartitionLedger
-from oddtide.streams.owner import _MOST_PASSING, MAX_PENDING, PartitionOwner, Services
+from oddtide.streams.owner import MAX_PENDING, PartitionOwner, Services
 from oddtide.streams.pipeline.outcome import Outcome
 from oddtide.streams.pipeline.plan import StreamPlan
 from oddtide.streams.pipeline.processor import PartitionProcessor
@@ -36,6 +36,7 @@ from oddtide.streams.ports import LoggedEvent, Toolkit
 from oddtide.streams.progress import ProgressBoard
 from oddtide.streams.restoring import Beginning
 from oddtide.streams.snapshotting import SnapshotPolicy, Snapshots, Snapshotter
+from oddtide.streams.stepping import MOST_PASSING
 
 T0 = 1_700_000_000_000
 BUILD = "b1"
@@ -279,7 +280,7 @@ async def test_what_comes_nearer_to_the_position_than_before_is_no_end_of_a_hole
 async def test_a_hole_that_compaction_widens_between_two_fetches_is_found_all_the_same() -> None:
     around = Surroundings()
     owner = around.owner()
-    await run(owner, around, records(5, 6), *(records(6 + i, 7 + i) for i in range(_MOST_PASSING)))
+    await run(owner, around, records(5, 6), *(records(6 + i, 7 + i) for i in range(MOST_PASSING)))
     assert (around.sought, around.committed) == ([0], [])
     await run(owner, around, records(6, 7), records(6, 7))
     assert around.sought == [0, 0]

@@ -20,14 +20,15 @@ import structlog
 from aiokafka.errors import IllegalStateError, ProducerFenced
 from faust.types import TP
 
-from oddtide.domain.errors import ConfigurationError, FoldError, OddtideError, SchemaVersionError, StateMismatchError
+from oddtide.domain.errors import ConfigurationError, OddtideError, SchemaVersionError, StateMismatchError
 from oddtide.streams.agents.fences import Fences
-from oddtide.streams.agents.gathering import all_of, reason_of
+from oddtide.streams.agents.gathering import all_of, maybe_a_bug, reason_of
 from oddtide.streams.agents.storing import worker_snapshots
 from oddtide.streams.app import WorkerContext, batch_agent, make_app
 from oddtide.streams.codecs.decoded import RecordLike
 from oddtide.streams.controls import ControlBoard, ControlSource
 from oddtide.streams.folding import FoldCosts
+from oddtide.streams.inbox import pace
 from oddtide.streams.ledger import LogEnds, PartitionLedger, read_ledgers
 from oddtide.streams.owner import PartitionOwner, Services
 from oddtide.streams.parts import WorkerParts
@@ -46,12 +47,6 @@ __all__ = ["build"]
 ROLE = "ingest"
 _RETRY_S = 1.0
 _TICK_S = 1.0
-#: The least time between two small batches of a partition. At 5,000 readings a second in four partitions, half of all
-#: verdicts were committed after 17 ms so; after 26 ms at a pace of 5 ms or none, since worker and broker then spend
-#: their time on transactions; after 23 ms at 25 ms.
-_LEAST_PACE_S = 0.015
-#: What a small transaction costs worker and broker together. One worker's small batches should not take all of a core.
-_TRANSACTION_S = 0.00375
 #: What trying again does not mend.
 _LASTING = (StateMismatchError, SchemaVersionError, ConfigurationError)
 
@@ -252,7 +247,7 @@ class _Partitions:
             progress=self._context.progress,
             build=self._context.build,
             costs=self._costs,
-            pace=lambda: max(_LEAST_PACE_S, _TRANSACTION_S * len(self._held)),
+            pace=lambda: pace(len(self._held)),
         )
 
     async def _commit(self, plan: StreamPlan, writer: PartitionWriter, outcomes: list[Outcome]) -> None:
@@ -307,10 +302,7 @@ class _Partitions:
         task.add_done_callback(self._tasks.discard)
 
     async def _give_up(self, error: BaseException) -> None:
-        told = isinstance(error, OddtideError) and not isinstance(error, FoldError)
-        _log.error(
-            "stopping: going on would break a promise", reason=reason_of(error), exc_info=None if told else error
-        )
+        _log.error("stopping: going on would break a promise", reason=reason_of(error), exc_info=maybe_a_bug(error))
         await self._app.crash(error)
 
 
