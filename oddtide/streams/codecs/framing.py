@@ -7,12 +7,9 @@ between them. One walk over a fetched piece finds the batches, another the recor
 
 from __future__ import annotations
 
-import gzip
-import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-import aiokafka.codec as codec
 import numpy as np
 from aiokafka.errors import CorruptRecordException, UnsupportedCodecError
 from aiokafka.record.util import calc_crc32c
@@ -20,6 +17,7 @@ from numpy.typing import NDArray
 
 from oddtide.domain.readings import IntArray
 from oddtide.domain.statistics.kernels import bare_kernel, inlined
+from oddtide.streams.codecs import unpacking
 from oddtide.streams.codecs.record_block import ByteArray, RecordBlock
 
 __all__ = ["Batch", "FetchedPiece"]
@@ -31,9 +29,6 @@ _HEADER: Final = 61
 _CHECKED: Final = 40
 #: A record takes seven bytes at least: its size, attributes, two deltas, two sizes and the number of headers.
 _LEAST_RECORD: Final = 7
-#: The most that a compressed batch may hold (bytes); a quarter of it is enough for one look at the log. A megabyte of
-#: zstd could hold 32 GiB of zeros, which nobody means.
-LARGEST_UNPACKED = 256 << 20
 _UNREADABLE: Final = (CorruptRecordException, UnsupportedCodecError)
 
 
@@ -209,7 +204,7 @@ class FetchedPiece:
 
     def records(self, places: Sequence[int] | NDArray[np.bool_]) -> tuple[RecordBlock, int | None]:
         """The records of the batches at ``places``, and the offset of the first that is left for later, if one is: once
-        a quarter of :data:`LARGEST_UNPACKED` was unpacked, no further compressed one is.
+        a quarter of ``unpacking.LARGEST_UNPACKED`` was unpacked, no further compressed one is.
 
         Raises ``CorruptRecordException`` for a damaged one or one that is larger than that by itself, and
         ``UnsupportedCodecError`` for what is compressed in a way that cannot be read here; where others lie before it,
@@ -236,7 +231,7 @@ class FetchedPiece:
     def _read(self, batches: IntArray) -> tuple[RecordBlock, int | None]:
         blocks, done, unpacked = list[RecordBlock](), 0, 0
         for place in np.flatnonzero(batches[:, _ATTRIBUTES] & _CODEC).tolist():
-            if unpacked > LARGEST_UNPACKED // 4:
+            if unpacked > unpacking.LARGEST_UNPACKED // 4:
                 return RecordBlock.joined([*blocks, _records(self._data, batches[done:place])]), int(
                     batches[place, _BASE]
                 )
@@ -248,7 +243,7 @@ class FetchedPiece:
 
     def _unpacked(self, batch: IntArray) -> RecordBlock:
         try:
-            content = _decompressed(self._raw[batch[_START] : batch[_STOP]], int(batch[_ATTRIBUTES]))
+            content = unpacking.unpacked(self._raw[batch[_START] : batch[_STOP]], int(batch[_ATTRIBUTES] & _CODEC))
         except _UNREADABLE as error:
             raise type(error)(f"the batch from offset {batch[_BASE]} on: {error.args[0]}") from None
         batch[_START], batch[_STOP] = 0, len(content)
@@ -265,41 +260,3 @@ def _records(data: ByteArray, batches: IntArray) -> RecordBlock:
         first, last = int(batches[0, _BASE]), int(batches[-1, _NEXT]) - 1
         raise CorruptRecordException(f"damaged records in offsets {first} to {last}")
     return RecordBlock(data, *columns[:, :found])
-
-
-def _gunzip(content: bytes) -> bytes:
-    with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
-        unpacked = file.read(LARGEST_UNPACKED + 1)
-    if len(unpacked) > LARGEST_UNPACKED:
-        raise ValueError(f"they are more than {LARGEST_UNPACKED >> 20} MiB")
-    return unpacked
-
-
-def _unpack_zstd(content: bytes) -> bytes:
-    import cramjam
-
-    room = np.empty(LARGEST_UNPACKED, dtype=np.uint8)  # what is not written to takes no memory
-    size = cramjam.zstd.decompress_into(content, room.data)
-    return room[:size].tobytes()
-
-
-#: By Kafka's number: name, whether it can be read here, how.
-_CODECS: Final[dict[int, tuple[str, Callable[[], bool], Callable[[bytes], bytes]]]] = {
-    1: ("gzip", codec.has_gzip, _gunzip),
-    2: ("snappy", codec.has_snappy, codec.snappy_decode),
-    3: ("lz4", codec.has_lz4, codec.lz4_decode),
-    4: ("zstd", codec.has_zstd, _unpack_zstd),
-}
-
-
-def _decompressed(content: memoryview, attributes: int) -> bytes:
-    known = _CODECS.get(attributes & _CODEC)
-    if known is None:
-        raise UnsupportedCodecError(f"records are compressed in a way unknown here (codec {attributes & _CODEC})")
-    name, available, decode = known
-    if not available():
-        raise UnsupportedCodecError(f"records are compressed with {name}, which needs cramjam: pip install cramjam")
-    try:
-        return decode(content.tobytes())
-    except Exception as error:  # each codec has its own
-        raise CorruptRecordException(f"records compressed with {name} cannot be read: {error}") from None
