@@ -99,6 +99,32 @@ class ThresholdSettings(Section):
     score: float | None = Field(
         default=None, ge=0.0, description="Also at or above this score (the detector's own scale)."
     )
+    direction: Literal["both", "above", "below"] = Field(
+        default="both", description="Only readings above, or below, the expected value raise alarms."
+    )
+    min_effect: float = Field(
+        default=0.0, ge=0.0, le=1e300, description="Least distance from the expected value (the feature's own unit)."
+    )
+    min_duration: int = Field(
+        default=1, ge=1, le=1_000, description="So many readings of a series in a row must be that strange (count)."
+    )
+    refractory: int = Field(
+        default=0,
+        ge=0,
+        le=1_000_000_000,
+        description="For so many readings of the series after one that could raise an alarm only a stranger one can "
+        "(count).",
+    )
+
+    @model_validator(mode="after")
+    def _by_p_value(self) -> ThresholdSettings:
+        if self.score is not None and self.rules() != {}:
+            raise ValueError(f"{', '.join(self.rules())}: rules for alarms go by p-values; leave out the score")
+        return self
+
+    def rules(self) -> dict[str, Any]:
+        """The rules for alarms that are not left to their defaults."""
+        return self.model_dump(include={"direction", "min_effect", "min_duration", "refractory"}, exclude_defaults=True)
 
 
 class DriftSettings(Section):
@@ -190,6 +216,7 @@ class StreamSettings(Section):
 
     def plan(self, prefix: str) -> StreamPlan:
         """Everything that decides this stream's verdicts, as plain values."""
+        from oddtide.domain.detection.alarms import AlarmRules
         from oddtide.domain.detection.ports import DetectorSpec
         from oddtide.domain.detection.threshold import ThresholdRule
         from oddtide.domain.drift.policy import DriftPolicy
@@ -202,6 +229,7 @@ class StreamSettings(Section):
             contract=self._contract(),
             detectors=tuple(DetectorSpec(d.kind, dict(d.parameters), d.label) for d in self.detectors),
             threshold=ThresholdRule(self.threshold.p_value, self.threshold.score),
+            alarms=AlarmRules(**self.threshold.rules()),
             drift=DriftPolicy(**self.drift.model_dump()),
             publish=self.publish,
             profile=self.profile or ("light" if light else "deep"),

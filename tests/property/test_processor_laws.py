@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oddtide.adapters.river.drift import adwin
+from oddtide.domain.detection.alarms import AlarmRules
 from oddtide.domain.detection.ports import DetectorSpec
 from oddtide.domain.detection.registry import build_detector
 from oddtide.domain.detection.threshold import ThresholdRule
@@ -44,6 +45,7 @@ PLANS = {
         ),
         detectors=(DetectorSpec("ewma", {"warm_up": 5}), DetectorSpec("half_space_trees", {"trees": 3, "height": 3})),
         threshold=ThresholdRule(p_value=0.05),
+        alarms=AlarmRules("above", min_effect=0.5, min_duration=2, refractory=3),
         drift=DriftPolicy(delta=0.3, warning_delta=0.5, adaptation="reset"),
         profile="deep",
         profile_every=5,

@@ -18,7 +18,8 @@ from click.testing import CliRunner, Result
 from oddtide.config.cli import cli
 
 FIELDS = {
-    "id", "series", "time", "value", "score", "p_value", "is_anomaly", "expected", "lower", "upper", "maturity",
+    "id", "series", "time", "value", "score", "p_value", "alarm_score", "is_anomaly", "expected", "lower", "upper",
+    "maturity",
 }  # fmt: skip
 
 
@@ -140,6 +141,35 @@ def test_threshold_and_profile_are_taken(file: str) -> None:
     assert len(by_score) > 1
     assert min(json.loads(line)["score"] for line in by_score) >= 2.5
     assert run(file, "--profile", "deep").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("rules", "expected"),
+    [
+        ("", [150, 152, 154, 160]),
+        ("refractory = 5", [150, 160]),
+        ('direction = "below"', [154]),
+        ("min_effect = 80", [150, 152]),
+        ("min_duration = 2", []),
+    ],
+)
+def test_rules_for_alarms_leave_out_what_is_of_no_interest(tmp_path: Path, rules: str, expected: list[int]) -> None:
+    lines = spiky().splitlines()
+    for row, value in ((152, 98.0), (154, -60.0), (160, 60.0)):
+        lines[row + 1] = f"{lines[row + 1].partition(',')[0]},{value}"
+    (tmp_path / "pump.csv").write_text("\n".join(lines))
+    (tmp_path / "own.toml").write_text(
+        '[[streams]]\nname = "pumps"\ncontract = { max_age_s = 1e9 }\n'
+        f'detectors = [{{ kind = "ewma", parameters = {{ tails = "gaussian" }} }}]\n[streams.threshold]\n{rules}\n'
+    )
+    result = run("pump.csv", "--config", "own.toml", "--stream", "pumps", "--all", "--output", "jsonl")
+    assert result.exit_code == 0, result.stderr
+    verdicts = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [row for row, verdict in enumerate(verdicts) if verdict["is_anomaly"]] == expected
+    assert all(verdicts[row]["alarm_score"] >= 6 for row in expected)
+    if expected != [150, 152, 154, 160]:
+        assert verdicts[154]["p_value"] < 1e-6
+        assert verdicts[154]["alarm_score"] < 6 or 154 in expected
 
 
 def test_a_stream_of_the_settings_decides_everything(tmp_path: Path, file: str) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from oddtide.config.settings import Settings, load
+from oddtide.domain.detection.alarms import AlarmRules
 from oddtide.domain.errors import ConfigurationError, MissingExtraError
 
 
@@ -254,3 +255,11 @@ def test_every_setting_says_what_it_means() -> None:
 
 def test_missing_extras_count_as_configuration() -> None:
     assert MissingExtraError.exit_code == 4
+
+
+def test_rules_for_alarms_go_by_p_values(tmp_path: Path) -> None:
+    text = '[[streams]]\nname = "a"\n[streams.threshold]\nscore = 4.0\nrefractory = 10\n'
+    assert "refractory: rules for alarms go by p-values; leave out the score" in refusal(write(tmp_path, text))
+    text = '[[streams]]\nname = "a"\n[streams.threshold]\nmin_duration = 2\n'
+    (stream,) = load(write(tmp_path, text)).settings.streams
+    assert stream.plan("p").alarms == AlarmRules(min_duration=2)

@@ -20,8 +20,8 @@ __all__ = ["COLUMNS", "Detections", "columns_of", "pick"]
 
 #: The columns of a flat verdict, in order.
 COLUMNS = (
-    "id", "series", "time", "feature", "value", "score", "p_value", "is_anomaly", "expected", "lower", "upper",
-    "maturity",
+    "id", "series", "time", "feature", "value", "score", "p_value", "alarm_score", "is_anomaly", "expected",
+    "lower", "upper", "maturity",
 )  # fmt: skip
 _SHOWN = 10
 
@@ -50,6 +50,7 @@ def pick(verdicts: VerdictColumns, index: IntArray) -> VerdictColumns:
         driver=verdicts.driver[index],
         needed=verdicts.needed[index],
         is_anomaly=verdicts.is_anomaly[index],
+        alarm_p=rows(verdicts.alarm_p),
     )
 
 
@@ -73,6 +74,7 @@ def columns_of(verdicts: VerdictColumns) -> dict[str, Any]:
         "value": of_main(readings.values),
         "score": scores.score,
         "p_value": scores.p_value,
+        "alarm_score": np.array([verdicts.alarm_score(i) for i in range(len(verdicts))]),
         "is_anomaly": verdicts.is_anomaly,
         "expected": of_main(scores.expected),
         "lower": of_main(scores.lower),

@@ -16,7 +16,8 @@ What is here, one algorithm a file:
   default: cheap, explains itself in the value's own unit, knows nothing of seasons or of features together.
 - ``half_space_trees``: is this combination of features unusual? Random partitions of the feature space, counted.
 - ``calibration``: p-values from past scores alone, for detectors that have no distribution of their own.
-- ``combine``: several detectors on one stream. ``threshold``: the rule. ``explain``: the verdict in words.
+- ``combine``: several detectors on one stream. ``threshold``: the rule. ``alarms``: which strange
+  readings may raise one (direction, effect, duration, refractory period). ``explain``: the verdict in words.
 - ``registry``: from a name in the configuration to a detector; adapters add whole families to it.
 
 A detector is anything that keeps the laws of ``ports.Detector``; they are tested for every implementation in

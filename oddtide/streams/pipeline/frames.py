@@ -78,6 +78,8 @@ def _encode(columns: VerdictColumns, start: int, stop: int) -> bytes:
     if columns.suppressed is not None and columns.suppressed.rows[part].any():
         under = [columns.suppressed.by(row) or None for row in range(start, stop)]
         data["suppressed_by"] = pa.array(under, pa.string()).dictionary_encode()
+    if columns.alarm_p is not None:
+        data["alarm_p"] = columns.alarm_p[part]
     if readings.labels:
         data["labels"] = _texts(readings.labels[start:stop]).dictionary_encode()
     for j, feature in enumerate(origin.features):
@@ -155,8 +157,9 @@ def _decode(frame: bytes) -> VerdictColumns:
         block("upper"),
     )  # fmt: skip
     under = table.column("suppressed_by").to_pylist() if "suppressed_by" in table.column_names else []
+    alarm_p = column("alarm_p") if "alarm_p" in table.column_names else None
     return VerdictColumns(
-        origin, readings, scores, column("driver"), column("needed"), column("is_anomaly"), _suppressed(under)
+        origin, readings, scores, column("driver"), column("needed"), column("is_anomaly"), _suppressed(under), alarm_p
     )
 
 

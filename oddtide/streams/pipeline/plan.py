@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import orjson
 
+from oddtide.domain.detection.alarms import AlarmRules
 from oddtide.domain.detection.ports import DetectorSpec
 from oddtide.domain.detection.threshold import ThresholdRule
 from oddtide.domain.drift.policy import DriftPolicy
@@ -36,6 +37,7 @@ class StreamPlan:
     contract: Contract = field(default_factory=Contract)
     detectors: tuple[DetectorSpec, ...] = (DetectorSpec("ewma"),)
     threshold: ThresholdRule = field(default_factory=ThresholdRule)
+    alarms: AlarmRules = field(default_factory=AlarmRules)
     drift: DriftPolicy = field(default_factory=DriftPolicy)
     publish: Publish = "anomalies"
     profile: Profile = "light"
@@ -62,6 +64,8 @@ class StreamPlan:
     def kept_by(self, successor: StreamPlan) -> tuple[str, ...]:
         """The stages that go on with their state when ``successor`` takes the place of this plan; see ``stages``."""
         kept = ["validator"]
+        if self.alarms.active and self.alarms == successor.alarms:
+            kept.append("alarms")
         if self.contract.names == successor.contract.names:
             if self.profile == successor.profile:
                 kept.append("profiles")

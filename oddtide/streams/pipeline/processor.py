@@ -260,11 +260,13 @@ class PartitionProcessor:
         if stages.drift is not None:
             events = stages.drift.watch(kept, rows, stages.detectors, scored, untaught)
         combined = combine(scored, [detector.warm_up for detector in stages.detectors])
-        scores = combined.scores
-        hits = self.plan.threshold.detections(scores.score, scores.p_value)
+        scores, alarm_p = combined.scores, None
+        if stages.alarms is not None:
+            alarm_p = stages.alarms.judge(slots, kept.values, scores, untaught)
+        hits = self.plan.threshold.detections(scores.score, scores.p_value if alarm_p is None else alarm_p)
         if untaught is not None:
             hits &= ~untaught
-        return VerdictColumns(origin, kept, scores, combined.driver, combined.needed, hits, suppressed), events
+        return VerdictColumns(origin, kept, scores, combined.driver, combined.needed, hits, suppressed, alarm_p), events
 
     def _completed(
         self, decoded: Decoded, refusals: list[Refusal], checked: Checked, verdicts: VerdictColumns

@@ -7,6 +7,7 @@ come to the same state:
 - *profiles* go on where the features and the profile (``light``, ``deep``) are the same;
 - a *detector* goes on where its kind, parameters, label and the stream's features are the same; a trained one goes on
   with its model; every other starts anew and warms up;
+- the *alarms*' runs and refractory periods go on where the rules are the same;
 - *drift* monitors go on where the features, the method and its confidence are the same, and the first detector, whose
   score they watch, goes on.
 """
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from oddtide.domain.detection.alarms import Alarms
 from oddtide.domain.detection.ports import Detector
 from oddtide.domain.quality.validation import Validator
 from oddtide.domain.slots import PerSlot
@@ -39,6 +41,7 @@ class Stages:
     profiles: ProfileStage
     detectors: list[Detector]
     drift: DriftStage | None
+    alarms: Alarms | None
 
     @classmethod
     def of(cls, plan: StreamPlan, toolkit: Toolkit, partition: int) -> Stages:
@@ -50,6 +53,7 @@ class Stages:
             ProfileStage(plan, partition),
             [toolkit.detector(spec, plan.contract.names) for spec in plan.detectors],
             DriftStage(plan, toolkit, partition) if plan.profile == "deep" else None,
+            _alarms(plan),
         )
 
     @property
@@ -58,6 +62,8 @@ class Stages:
         parts: dict[str, PerSlot] = {"validator": self.validator, "profiles": self.profiles}
         if self.drift is not None:
             parts["drift"] = self.drift
+        if self.alarms is not None:
+            parts["alarms"] = self.alarms
         named = zip(self.plan.detectors, self.detectors, strict=True)
         return parts | {f"detector {spec.name}": detector for spec, detector in named}
 
@@ -78,6 +84,7 @@ class Stages:
                 for spec in plan.detectors
             ],
             self._drift_under(plan, toolkit, partition, kept),
+            self.alarms if "alarms" in kept else _alarms(plan),
         )
         for part in after.parts.values():
             part.grow(slots)
@@ -92,3 +99,7 @@ class Stages:
         if plan.profile != "deep":
             return None
         return self.drift if "drift" in kept else DriftStage(plan, toolkit, partition)
+
+
+def _alarms(plan: StreamPlan) -> Alarms | None:
+    return Alarms(plan.alarms) if plan.alarms.active else None

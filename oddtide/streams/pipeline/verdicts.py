@@ -52,7 +52,8 @@ class Origin:
 @dataclass(frozen=True, slots=True)
 class VerdictColumns:
     """``n`` verdicts in log order. ``driver`` (n,) tells whose scores these are, ``needed`` (n,) its warm-up.
-    ``suppressed`` says which are under planned work, where any is: those are no anomalies."""
+    ``suppressed`` says which are under planned work, where any is: those are no anomalies. ``alarm_p`` (n,) are the
+    alarm p-values where the stream has rules for alarms; without, they are the p-values."""
 
     origin: Origin
     readings: Readings
@@ -61,6 +62,7 @@ class VerdictColumns:
     needed: IntArray
     is_anomaly: NDArray[np.bool_]
     suppressed: Suppressed | None = None
+    alarm_p: FloatArray | None = None
 
     def __len__(self) -> int:
         return len(self.readings)
@@ -84,6 +86,8 @@ class VerdictColumns:
             scores.score, scores.p_value, readings.values, scores.expected, scores.lower, scores.upper,
             scores.contributions,
         ]  # fmt: skip
+        if self.alarm_p is not None:
+            floats.append(self.alarm_p)
         return digest_rows(integers, floats, len(self.origin.features))
 
     def _outcomes(self) -> IntArray:
@@ -133,6 +137,7 @@ class VerdictColumns:
             "value": shown.value,
             "score": float(scores.score[index]),
             "p_value": float(scores.p_value[index]),
+            "alarm_score": self.alarm_score(index),
             "is_anomaly": bool(self.is_anomaly[index]),
             "expected": shown.expected,
             "lower": shown.lower,
@@ -151,6 +156,13 @@ class VerdictColumns:
             "row": int(readings.rows[index]),
             "suppressed_by": self.suppressed.by(index) if self.suppressed is not None else "",
         }
+
+    def alarm_score(self, index: int) -> float:
+        """How surprising the reading is, where it may raise an alarm: ``-log10`` of its alarm p-value, else 0."""
+        if self.suppressed is not None and self.suppressed.rows[index]:
+            return 0.0
+        p_value = self.scores.p_value if self.alarm_p is None else self.alarm_p
+        return max(-math.log10(float(p_value[index])), 0.0)
 
     def _features(self, index: int) -> dict[str, FeatureVerdict]:
         scores, values = self.scores, self.readings.values[index]
