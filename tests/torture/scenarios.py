@@ -167,6 +167,8 @@ async def kafka_killed(run: Run) -> None:
         run.start()
     for _ in range(run.rounds):
         await run.goes_on()
+        for worker in run.stage.living:
+            await run.up(worker)  # one that starts while there is no Kafka ends, and says so
         run.kill_kafka()
         run.start_kafka()
         await run.goes_on()
