@@ -57,7 +57,8 @@ class DetectorSettings(Section):
     """One detector of a stream."""
 
     kind: str = Field(
-        min_length=1, description="ewma, half_space_trees, river:<Class> or pyod:<Class>; `oddtide models` trains pyod."
+        min_length=1,
+        description="ewma, half_space_trees, mahalanobis, river:<Class> or pyod:<Class>; `oddtide models` trains pyod.",
     )
     parameters: dict[str, Any] = Field(default_factory=dict, description="The detector's own parameters.")
     label: str = Field(default="", description="A name to tell two of the same kind apart.")

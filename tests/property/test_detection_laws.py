@@ -14,6 +14,7 @@ from oddtide.domain.detection import Rows, Scores, combine
 from oddtide.domain.detection.calibration import Calibration, tail_p_values
 from oddtide.domain.detection.ewma import Ewma, EwmaSettings
 from oddtide.domain.detection.half_space_trees import HalfSpaceTrees, HalfSpaceTreesSettings
+from oddtide.domain.detection.mahalanobis import Mahalanobis, MahalanobisSettings
 from oddtide.domain.statistics import SMALLEST_P, bonferroni, gaussian_p, gaussian_quantile
 
 pytestmark = pytest.mark.kernels
@@ -122,6 +123,41 @@ def test_half_space_trees_do_not_care_about_cuts(seed: int, learn_range: bool) -
         part = pieces.advance(Rows(rows.slots[a:b], rows.times[a:b], values[a:b]))
         np.testing.assert_array_equal(part.p_value, one.p_value[a:b])
         np.testing.assert_array_equal(part.contributions, one.contributions[a:b])
+
+
+@QUICK
+@given(
+    st.lists(st.tuples(any_value, any_value, any_value), min_size=20, max_size=40),
+    st.sampled_from([0.0, 0.05]),
+    st.sampled_from([0.2, 1.0]),
+)
+def test_mahalanobis_stays_finite_and_shares_out_its_score(
+    draw: list[tuple[float, float, float]], adapt: float, smooth: float
+) -> None:
+    chosen = MahalanobisSettings(reference=12, warm_up=6, adapt=adapt, smooth=smooth, calibration=64)
+    detector = Mahalanobis(("a", "b", "c"), chosen)
+    detector.grow(1)
+    scores = detector.advance(as_rows([list(row) for row in draw]))
+    assert np.isfinite(scores.score).all()
+    assert ((scores.p_value > 0) & (scores.p_value <= 1)).all()
+    assert (scores.contributions >= 0).all()
+    np.testing.assert_allclose(scores.contributions.sum(axis=1), scores.score, rtol=1e-9)
+    assert scores.expected is not None
+    assert not np.isinf(scores.expected).any()
+
+
+@QUICK
+@given(st.integers(0, 2**32), st.floats(1e-6, 1e6), st.booleans(), st.floats(-100, 100))
+def test_mahalanobis_does_not_care_about_units(seed: int, factor: float, flipped: bool, offset: float) -> None:
+    values = np.random.default_rng(seed).normal(size=(60, 2))
+    scale = np.array([-factor if flipped else factor, 1.0])
+    found = []
+    for table in (values, values * scale + np.array([offset * factor, 0.0])):
+        detector = Mahalanobis(("a", "b"), MahalanobisSettings(reference=40, warm_up=20))
+        detector.grow(1)
+        found.append(detector.advance(as_rows(table.tolist())))
+    np.testing.assert_allclose(found[0].score, found[1].score, rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(found[0].p_value, found[1].p_value, rtol=1e-5)
 
 
 @given(st.floats(1e-290, 1.0))

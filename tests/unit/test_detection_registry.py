@@ -27,7 +27,7 @@ from oddtide.domain.statistics.kernels import kernel
 
 
 def test_built_ins_are_built() -> None:
-    assert known_detectors() == ("ewma", "half_space_trees")
+    assert known_detectors() == ("ewma", "half_space_trees", "mahalanobis")
     for name in known_detectors():
         assert isinstance(build_detector(DetectorSpec(name), ("a",), families={}), Detector)
 

@@ -18,6 +18,7 @@ from oddtide.config.facade.inputs import open_input
 from oddtide.config.facade.plans import make_plan
 from oddtide.config.facade.scorer import Scorer
 from oddtide.domain.detection.ports import DetectorSpec
+from oddtide.domain.detection.registry import known_detectors
 from oddtide.domain.errors import NotFoundError, StorageUnavailableError, UntrustedArtifactError, UsageError
 from oddtide.domain.observability.controls import ControlApplied
 from oddtide.domain.readings import FloatArray
@@ -154,7 +155,7 @@ def train_model(
     or a detector that learns as it goes.
     """
     name = algorithm.removeprefix("pyod:")
-    if algorithm in {"ewma", "half_space_trees"} or algorithm.startswith("river:"):
+    if algorithm in known_detectors() or algorithm.startswith("river:"):
         raise UsageError(f"{algorithm} learns as it goes.", remedy="Use it in detect_anomalies(); nothing is trained.")
     history = detect_anomalies(
         data, time=time, series=series, value=value, features=features, labels=labels, all=True, profile="light"

@@ -15,6 +15,8 @@ What is here, one algorithm a file:
 - ``ewma``: where should the value be? A robust moving mean and variance per series, with band and p-value. The
   default: cheap, explains itself in the value's own unit, knows nothing of seasons or of features together.
 - ``half_space_trees``: is this combination of features unusual? Random partitions of the feature space, counted.
+- ``mahalanobis``: do the features still go together as they did, and lie where they did? Hotelling's chart against a
+  frozen reference: for faults that last.
 - ``calibration``: p-values from past scores alone, for detectors that have no distribution of their own.
 - ``combine``: several detectors on one stream. ``threshold``: the rule. ``alarms``: which strange
   readings may raise one (direction, effect, duration, refractory period). ``explain``: the verdict in words.

@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from oddtide.domain.detection.settings import check_range
 from oddtide.domain.readings import FloatArray, IntArray
@@ -80,17 +81,21 @@ def _grade(
     slots: IntArray,
     scores: FloatArray,
     minimum: int,
-    learning: bool,
+    learning: NDArray[np.bool_],
     out: FloatArray,
 ) -> None:
-    """Rows in order: a p-value into ``out``, then learnt where ``learning``. NaN: p 1, not learnt."""
+    """Rows in order: a p-value into ``out`` (left as it is where too few are known), then learnt where ``learning``.
+    NaN: p 1, not learnt."""
     window = recent.shape[1]
     for i in range(len(slots)):
         slot, score = slots[i], scores[i]
         n = min(counts[slot], window)
         absent = math.isnan(score)
-        out[i] = 1.0 if absent or n < minimum else tail_p_value(ordered[slot], n, score)
-        if learning and not absent:
+        if absent:
+            out[i] = 1.0
+        elif n >= minimum:
+            out[i] = tail_p_value(ordered[slot], n, score)
+        if learning[i] and not absent:
             place = counts[slot] % window
             oldest = recent[slot, place] if n == window else math.nan
             _replace(ordered[slot], n, oldest, score)
@@ -124,11 +129,21 @@ class Calibration(InColumns):
         }
         self._columns = SlotColumns("calibration", blanks)
 
-    def grade(self, slots: IntArray, scores: FloatArray, *, learn: bool) -> FloatArray:
+    def grade(
+        self,
+        slots: IntArray,
+        scores: FloatArray,
+        *,
+        learn: bool,
+        keep: NDArray[np.bool_] | None = None,
+        otherwise: FloatArray | None = None,
+    ) -> FloatArray:
         """(n,) p-values of (n,) scores in log order, each by those of its slot before it; NaN is no score (p 1).
-        Where ``learn`` each is then learnt; otherwise nothing changes."""
-        p_values = np.empty(len(scores))
+        Where ``learn`` each is then learnt (with ``keep``: only where that is true; neighbours that echo each other
+        make a poor past); otherwise nothing changes. ``otherwise``: the p-values while too few are known (else 1)."""
+        p_values = np.ones(len(scores)) if otherwise is None else otherwise.copy()
+        learning = np.full(len(scores), learn) if keep is None else keep & learn
         recent, ordered = self._columns["calibration_recent"], self._columns["calibration_ordered"]
         counts = self._columns["calibration_counts"]
-        _grade(recent, ordered, counts, slots, scores, self.minimum, learn, p_values)
+        _grade(recent, ordered, counts, slots, scores, self.minimum, learning, p_values)
         return p_values

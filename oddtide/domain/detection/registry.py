@@ -27,7 +27,17 @@ def _half_space_trees(spec: DetectorSpec, features: tuple[str, ...]) -> Detector
     return HalfSpaceTrees.from_spec(spec, features)
 
 
-_BUILT_IN: Mapping[str, Build] = {"ewma": _ewma, "half_space_trees": _half_space_trees}
+def _mahalanobis(spec: DetectorSpec, features: tuple[str, ...]) -> Detector:
+    from oddtide.domain.detection.mahalanobis import Mahalanobis  # imported late, likewise
+
+    return Mahalanobis.from_spec(spec, features)
+
+
+_BUILT_IN: Mapping[str, Build] = {
+    "ewma": _ewma,
+    "half_space_trees": _half_space_trees,
+    "mahalanobis": _mahalanobis,
+}
 
 
 def known_detectors() -> tuple[str, ...]:

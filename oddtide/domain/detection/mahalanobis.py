@@ -1,0 +1,209 @@
+"""Mahalanobis distance: do the features, taken together, lie where this series' reference says they should?
+
+Two features that always rise together are strange when one rises alone, though each may be well within its own range.
+The distance of Mahalanobis (1936), in the chart of Hotelling (1947) ``T2 = (x - m)' S^-1 (x - m)``, sees that. The
+``mean`` and covariance of the first ``reference`` readings of a series stay as they were: a *frozen reference*, so a
+fault that lasts is as strange on its last day as on its first, and nothing is absorbed in silence. The price is that a
+series that has moved for good stays strange until it is told to forget (drift adaptation) or ``adapt`` is above 0: then
+mean and covariance follow with that weight, an outlier by no more than ``clip`` sigmas a feature (Huber 1964).
+
+*Smoothed.* What is measured is not a reading but the exponentially weighted mean of readings (the chart of Lowry,
+Woodall, Champ and Rigdon, Technometrics 1992), its reference being that of the smoothed values: small faults that last
+stand out, a single spike counts by a share ``smooth``. For spikes set ``smooth = 1``, or put ``ewma`` beside it.
+
+*Sane.* The correlation matrix is shrunk towards independence by the oracle approximating share (Chen, Wiesel, Eldar and
+Hero, IEEE Trans. Signal Processing 2010), at least by ``shrink``: features that copy one another, or outnumber the
+readings, do no harm. A feature that was constant has one millionth of its level as its sigma (:data:`FLOOR`). And as
+``n`` readings cannot tell that anything is rarer than one in ``n``, a feature's distance is bounded smoothly by
+``sqrt(n)`` sigmas: ``z / sqrt(1 + z**2 / n)``. One command flag that was never set cannot drown the rest: on SMAP/MSL
+that alone is worth .21 of VUS-PR.
+
+*Score.* How many sigmas of a single Gaussian feature would be as rare as this distance for as many features: comparable
+whatever their number; with one feature just ``|z|``.
+
+*Contributions.* ``T2`` is the sum of squares of ``S^-1/2 (x - m)`` with the symmetric root, each entry of which is as
+close to its own feature as can be (the corr-max transformation of Garthwaite and Koch, Aust. N. Z. J. Stat. 2016);
+contributions are the score in these shares. A feature that breaks with its twin shares the blame with it: from
+the two alone nobody can tell which is wrong.
+
+*Expected.* What the other features, smoothed, lead to expect of this one (its conditional mean under the reference; the
+reference's mean where there is no other); ``lower`` and ``upper`` hold the share ``band`` of what that leaves over,
+learnt per feature. They are of the reading itself, not of its smoothed value, and explain; the score does not follow
+from them.
+
+*P-value.* First by Hotelling's F law, for as many independent readings as the autocorrelation of the reference says it
+is worth; from 40 kept scores on by the series' own past (``calibration``), of which one in so many is kept
+that they are news to each other. A fault that lasts for thousands of readings becomes part of that past: the score
+stays, the p-value gives in.
+Measured on Gaussian nulls (1, 8 and 38 features, independent and autocorrelated by .5, .9, .99, smoothed by the default
+or not, 15 to 120 series of 12,000 readings each), the share of p-values below 1e-2, 1e-3, 1e-4 and 1e-5 is .7 to 1.0,
+.1 to 1.4, 0 to 1.6 and 0 to 2.5 times that once the past is known. Before, it is at most 3 times that to 1e-4, and
+8 times at 1e-5, save for one feature autocorrelated by .99 and not smoothed (3, 6, 16 and 42 times). Heavy tails are
+underrated: with Student's t of 4 degrees of freedom it is 3 and 12 times at 1e-4 and 1e-5, not smoothed 12 and 62
+(eight features). A band of 95 % held 94.9 to 96.0 % of Gaussian nulls, 94.2 to 94.4 % of the heavy-tailed.
+
+A missing feature has no say: the distance is that of the others alone, exactly, and it contributes 0. While the
+reference is learnt it counts as unchanged. A feature that the reference never saw never has a say. Time does not
+count, only the order of readings.
+
+State per series, all in arrays: ``8 d**2 + 72 d + 56`` bytes, and 4 KiB of past scores: 4,240 bytes for one feature,
+5,248 for 8, 18,448 for 38. Cost on one core of a busy machine, scored and learnt, 1,000 series (38 features: 100): 0.2,
+0.6 and 1.7 microseconds a reading with 1, 8 and 38 features; 10 while a reference of 38 is learnt, 2.7 where 5 % of 38
+are missing. With ``adapt`` the matrix is factored anew once in ``4 d`` readings.
+
+Quality, with the defaults: mean VUS-PR over the files, SKAB after row 400 .929 (ROC
+.923), SMAP/MSL .449 (.762); the raw frozen T2 that it grew from has .806 and .278.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from oddtide.domain.detection.calibration import Calibration
+from oddtide.domain.detection.mahalanobis_laws import apply_laws
+from oddtide.domain.detection.mahalanobis_space import FARTHEST, FLOOR, LAW, ROWS, run_space
+from oddtide.domain.detection.ports import DetectorSpec, Rows, Scores
+from oddtide.domain.detection.settings import check_range, read_settings, version_of
+from oddtide.domain.detection.slots import check_rows, columns
+from oddtide.domain.errors import ConfigurationError
+from oddtide.domain.readings import FloatArray, IntArray
+from oddtide.domain.slots import SlotColumns, SlotState
+from oddtide.domain.statistics.pvalues import gaussian_quantile
+
+__all__ = ["FARTHEST", "FLOOR", "Mahalanobis", "MahalanobisSettings"]
+
+_REVISION = 1
+#: Scores kept before the series' own past says how rare one is.
+_PAST_NEEDED = 40
+
+
+@dataclass(frozen=True, slots=True)
+class MahalanobisSettings:
+    """``reference``: readings that mean and covariance are learnt from; ``warm_up``: readings before scores are valid
+    (until the reference is whole, by what there is of it); ``smooth``: weight of a reading in its smoothed value (1:
+    none); ``adapt``: weight of a reading in the reference once that is whole (0: frozen); ``clip``: most sigmas a
+    feature by which it then counts; ``shrink``: least share of shrinkage; ``band``: share of ordinary readings inside
+    ``lower .. upper``; ``calibration``: past scores kept per series."""
+
+    reference: int = 400
+    warm_up: int = 100
+    smooth: float = 0.04
+    adapt: float = 0.0
+    clip: float = 3.0
+    shrink: float = 0.1
+    band: float = 0.999
+    calibration: int = 256
+
+    def __post_init__(self) -> None:
+        check_range("reference", self.reference, 2, 1_000_000)
+        check_range("warm_up", self.warm_up, 2, 1_000_000)
+        check_range("smooth", self.smooth, 1e-4, 1.0)
+        check_range("adapt", self.adapt, 0.0, 0.5)
+        check_range("clip", self.clip, 0.5, 1e6)
+        check_range("shrink", self.shrink, 1e-6, 1.0)
+        check_range("band", self.band, 0.5, 1.0 - 1e-12)
+        if self.warm_up > self.reference:
+            raise ConfigurationError(
+                f"Parameter warm_up is {self.warm_up}, more than reference, {self.reference}.",
+                remedy="Scores are valid at the latest when the reference is whole: lower warm_up or raise reference.",
+            )
+
+
+class Mahalanobis:
+    """The detector ``mahalanobis``. Deterministic; no randomness."""
+
+    def __init__(self, features: tuple[str, ...], settings: MahalanobisSettings | None = None) -> None:
+        self._features = features
+        self._settings = chosen = settings or MahalanobisSettings()
+        self._version = version_of("mahalanobis", _REVISION, chosen, features)
+        half = gaussian_quantile(1.0 - chosen.band)
+        self._options = (
+            chosen.warm_up, chosen.reference, chosen.smooth, chosen.adapt, chosen.clip, chosen.shrink, half
+        )  # fmt: skip
+        self._calibration = Calibration(chosen.calibration, minimum=_PAST_NEEDED)
+        d = len(features)
+        blanks = {
+            "cells": np.zeros((ROWS, d)),
+            "matrix": np.zeros((d, d)),
+            "law": np.zeros(LAW),
+            "counts": np.zeros(3, dtype=np.int64),
+        }
+        self._columns = SlotColumns("mahalanobis", blanks)
+
+    @classmethod
+    def from_spec(cls, spec: DetectorSpec, features: tuple[str, ...]) -> Mahalanobis:
+        """The detector that ``spec`` asks for. Raises ``ConfigurationError`` for parameters that it does not take."""
+        return cls(features, read_settings(spec, MahalanobisSettings))
+
+    @property
+    def warm_up(self) -> int:
+        """Readings of a series to learn before its scores are valid."""
+        return self._settings.warm_up
+
+    @property
+    def version(self) -> str:
+        """Algorithm, parameters and features."""
+        return self._version
+
+    def grow(self, slots: int) -> None:
+        """Make room for slots ``0 .. slots-1``."""
+        self._columns.grow(slots)
+        self._calibration.grow(slots)
+
+    def score(self, rows: Rows) -> Scores:
+        """Score each row by what is known now."""
+        return self._run(rows, learn=False)
+
+    def learn(self, rows: Rows) -> None:
+        """Learn the rows in order: each is measured first, since calibration and bands learn from that."""
+        self._run(rows, learn=True)
+
+    def advance(self, rows: Rows) -> Scores:
+        """Row by row: score, then learn."""
+        return self._run(rows, learn=True)
+
+    def forget(self, slots: IntArray) -> None:
+        """Reset ``slots``."""
+        self._columns.forget(slots)
+        self._calibration.forget(slots)
+
+    @property
+    def bytes_per_slot(self) -> int:
+        """What the module says, for these parameters."""
+        return self._columns.bytes_per_slot + self._calibration.bytes_per_slot
+
+    def extract(self, slots: IntArray) -> SlotState:
+        """Copies of the rows of ``slots``."""
+        return {**self._columns.extract(slots), **self._calibration.extract(slots)}
+
+    def insert(self, slots: IntArray, state: SlotState) -> None:
+        """Replace the rows of ``slots``. Raises ``StateMismatchError`` for a state of other features or parameters."""
+        self._columns.check(slots, state)
+        self._calibration.insert(slots, state)
+        self._columns.insert(slots, state)
+
+    def _run(self, rows: Rows, *, learn: bool) -> Scores:
+        n, d = len(rows), len(self._features)
+        check_rows(rows, len(self._columns), d)
+        slots, values = columns(rows)
+        own = self._columns
+        found, shares, band = np.empty((n, 5)), np.zeros((n, d)), np.empty((3, n, d))
+        seen, told = np.empty(n, dtype=np.int64), np.empty((n, 2))
+        room = np.empty((6, d)), np.empty((2, d, d))
+        state = own["cells"], own["matrix"], own["law"], own["counts"]
+        run_space(state, slots, values, self._options, learn, *room, found, seen, shares, band)
+        apply_laws(found, told)
+        score = np.nan_to_num(told[:, 0])
+        news = found[:, 4] > 0.0
+        p_value = self._calibration.grade(slots, told[:, 0] ** 2, learn=learn, keep=news, otherwise=told[:, 1])
+        return Scores(score, p_value, _contributions(score, shares, values), seen, band[0], band[1], band[2])
+
+
+def _contributions(score: FloatArray, shares: FloatArray, values: FloatArray) -> FloatArray:
+    """(n, d): the score in ``shares``; evenly over the features present where they say nothing."""
+    weights = np.where(shares.sum(axis=1, keepdims=True) > 0, shares, ~np.isnan(values))
+    total = weights.sum(axis=1, keepdims=True)
+    contributions: FloatArray = score[:, None] * (weights / np.maximum(total, 1e-300))
+    return contributions
