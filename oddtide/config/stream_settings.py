@@ -58,7 +58,8 @@ class DetectorSettings(Section):
 
     kind: str = Field(
         min_length=1,
-        description="ewma, half_space_trees, mahalanobis, river:<Class> or pyod:<Class>; `oddtide models` trains pyod.",
+        description="ewma, half_space_trees, mahalanobis, discord, river:<Class> or pyod:<Class>; "
+        "`oddtide models` trains pyod.",
     )
     parameters: dict[str, Any] = Field(default_factory=dict, description="The detector's own parameters.")
     label: str = Field(default="", description="A name to tell two of the same kind apart.")

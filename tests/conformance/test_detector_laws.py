@@ -30,6 +30,7 @@ from oddtide.domain.slots import SlotState
 FEATURES = ("flow", "pressure")
 FAMILIES: dict[str, Build] = {"river": build_river, "pyod": build_pyod}
 QUICK: dict[str, dict[str, object]] = {
+    "discord": {"shingle": 4, "scales": 2, "history": 24, "calibration": 64},
     "ewma": {"warm_up": 8},
     "half_space_trees": {"window": 16, "height": 4, "trees": 4, "calibration": 64},
     "mahalanobis": {"reference": 24, "warm_up": 12, "calibration": 64},

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from oddtide.domain.detection import Rows, Scores, combine
 from oddtide.domain.detection.calibration import Calibration, tail_p_values
+from oddtide.domain.detection.discord import Discord, DiscordSettings
 from oddtide.domain.detection.ewma import Ewma, EwmaSettings
 from oddtide.domain.detection.half_space_trees import HalfSpaceTrees, HalfSpaceTreesSettings
 from oddtide.domain.detection.mahalanobis import Mahalanobis, MahalanobisSettings
@@ -158,6 +159,43 @@ def test_mahalanobis_does_not_care_about_units(seed: int, factor: float, flipped
         found.append(detector.advance(as_rows(table.tolist())))
     np.testing.assert_allclose(found[0].score, found[1].score, rtol=1e-6, atol=1e-8)
     np.testing.assert_allclose(found[0].p_value, found[1].p_value, rtol=1e-5)
+
+
+@QUICK
+@given(st.lists(st.tuples(st.integers(0, 1), any_value, any_value), min_size=40, max_size=120), st.integers(0, 120))
+def test_discord_does_not_care_about_cuts_and_stays_finite(draw: list[tuple[int, float, float]], cut: int) -> None:
+    rows = as_rows([[a, b] for _, a, b in draw], [slot for slot, _, _ in draw])
+    chosen = DiscordSettings(shingle=3, scales=2, history=16, neighbours=2, calibration=64)
+    whole, halves = Discord(("a", "b"), chosen), Discord(("a", "b"), chosen)
+    whole.grow(2)
+    halves.grow(2)
+    one = whole.advance(rows)
+    parts = [
+        halves.advance(Rows(rows.slots[where], rows.times[where], rows.values[where]))
+        for where in (slice(0, cut), slice(cut, None))
+    ]
+    assert one.expected is not None
+    for name in ("score", "p_value", "contributions", "expected"):
+        column = getattr(one, name)
+        np.testing.assert_array_equal(column, np.concatenate([getattr(part, name) for part in parts]), err_msg=name)
+        assert not np.isinf(column).any()
+    assert np.isfinite(one.score).all()
+    assert ((one.p_value > 0) & (one.p_value <= 1)).all()
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**32), st.integers(-60, 60))
+def test_discord_does_not_care_about_the_unit(seed: int, power: int) -> None:
+    """A power of two, so that rounding to single precision is the same too."""
+    values = np.random.default_rng(seed).normal(5.0, 1.0, (120, 1))
+    chosen = DiscordSettings(shingle=3, scales=2, history=16, calibration=64)
+    said = []
+    for table in (values, values * 2.0**power):
+        detector = Discord(("a",), chosen)
+        detector.grow(1)
+        said.append(detector.advance(Rows(np.zeros(120, dtype=np.int64), np.zeros(120, dtype=np.int64), table)))
+    np.testing.assert_array_equal(said[0].score, said[1].score)
+    np.testing.assert_array_equal(said[0].p_value, said[1].p_value)
 
 
 @given(st.floats(1e-290, 1.0))

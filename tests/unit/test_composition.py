@@ -53,7 +53,7 @@ def test_the_catalogue_follows_the_settings(tmp_path: Path) -> None:
     assert [plan.topic for plan in made.plans()] == ["p.a", "plant.b"]
 
 
-@pytest.mark.parametrize("kind", ["ewma", "half_space_trees", "river:HalfSpaceTrees", "pyod:IForest"])
+@pytest.mark.parametrize("kind", ["discord", "ewma", "half_space_trees", "river:HalfSpaceTrees", "pyod:IForest"])
 def test_the_toolkit_builds_detectors_of_every_family(tmp_path: Path, kind: str) -> None:
     assert composition(tmp_path).toolkit().detector(DetectorSpec(kind), ("value",)).version
 

@@ -27,7 +27,7 @@ from oddtide.domain.statistics.kernels import kernel
 
 
 def test_built_ins_are_built() -> None:
-    assert known_detectors() == ("ewma", "half_space_trees", "mahalanobis")
+    assert known_detectors() == ("discord", "ewma", "half_space_trees", "mahalanobis")
     for name in known_detectors():
         assert isinstance(build_detector(DetectorSpec(name), ("a",), families={}), Detector)
 
@@ -141,7 +141,7 @@ def verdict(**fields: object) -> Verdict:
         ),
         (
             {"expected": 141.2, "maturity": 0.2},
-            "value 93.1 is 8.4 sigma below the expected 141.2, p 1.3e-16, warming up 40/200",
+            "value 93.1 scores 8.4 where 141.2 was expected, p 1.3e-16, warming up 40/200",
         ),
         ({"score": 0.987}, "value 93.1 scores 0.987, p 1.3e-16"),
         ({"value": None, "score": 0.0, "p_value": 1.0, "feature": "flow"}, "flow is missing, score 0, p 1"),

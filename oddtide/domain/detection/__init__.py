@@ -17,6 +17,7 @@ What is here, one algorithm a file:
 - ``half_space_trees``: is this combination of features unusual? Random partitions of the feature space, counted.
 - ``mahalanobis``: do the features still go together as they did, and lie where they did? Hotelling's chart against a
   frozen reference: for faults that last.
+- ``discord``: has this series ever moved like this? The newest pattern of values against the nearest earlier one.
 - ``calibration``: p-values from past scores alone, for detectors that have no distribution of their own.
 - ``combine``: several detectors on one stream. ``threshold``: the rule. ``alarms``: which strange
   readings may raise one (direction, effect, duration, refractory period). ``explain``: the verdict in words.

@@ -15,8 +15,14 @@ __all__ = ["Build", "build_detector", "known_detectors"]
 Build: TypeAlias = Callable[[DetectorSpec, tuple[str, ...]], Detector]
 
 
+def _discord(spec: DetectorSpec, features: tuple[str, ...]) -> Detector:
+    from oddtide.domain.detection.discord import Discord  # imported late: numba is slow to import
+
+    return Discord.from_spec(spec, features)
+
+
 def _ewma(spec: DetectorSpec, features: tuple[str, ...]) -> Detector:
-    from oddtide.domain.detection.ewma import Ewma  # imported late: numba is slow to import
+    from oddtide.domain.detection.ewma import Ewma  # imported late, likewise
 
     return Ewma.from_spec(spec, features)
 
@@ -34,6 +40,7 @@ def _mahalanobis(spec: DetectorSpec, features: tuple[str, ...]) -> Detector:
 
 
 _BUILT_IN: Mapping[str, Build] = {
+    "discord": _discord,
     "ewma": _ewma,
     "half_space_trees": _half_space_trees,
     "mahalanobis": _mahalanobis,

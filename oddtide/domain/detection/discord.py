@@ -1,0 +1,198 @@
+"""Discord: has this series ever moved like this before?
+
+The newest ``shingle`` values of a series are a *pattern*; its distance to the nearest earlier pattern says how new it
+is. A pattern that has none like it is a *discord*; the distances in order of time are the left matrix profile (Yeh et
+al., "Matrix Profile I", ICDM 2016; as a stream with a bounded past Lu, Wu, Mueen, Zuluaga, Keogh, "Matrix Profile
+XXIV: scaling time series anomaly detection to trillions of datapoints" (DAMP), KDD 2022; by the k-th nearest Burnaev,
+Ishimtsev, "Conformalized density- and distance-based anomaly detection in time-series data", 2016). This finds what
+no limit on values finds: a heart beat that is well within its range and has the wrong shape.
+
+What is ours, each chosen by measurement on the 50 UCR series at hand (does the largest score of the test part lie
+within 100 readings of the anomaly; half of the archive, so other series will do a little worse):
+
+*Patterns are centred, not z-normalised*: each loses its mean, and the distance is measured in the series' own unit
+(mean absolute deviation from a slow level, Huberised). With 16 values and a history of 512, one scale: centred .66,
+as they are .38, z-normalised .18 (it makes patterns of mere noise wherever nothing happens). So a new level is seen
+when it is stepped to, not after.
+
+*Several steps in time at once.* Each scale keeps as many values: every one, means of 2, means of 4. That looks back
+``history << (scales - 1)`` readings for little memory, and the score is the mean distance over scales: .76, where
+each alone has .66, and a plain history of 1,024 readings .68.
+
+*Row-wise arithmetic.* No dot products carried along (they cost 16 bytes a value and gather rounding), no early
+abandoning (a branch a candidate): the whole history is compared in plain loops over what lies side by side, several
+candidates an instruction, twice as fast as abandoning early. Values are kept in single precision as distances from an
+anchor near the newest ones, which moves along.
+
+``score``: the mean over scales of the root mean square distance in units, summed over features, each of which has its
+own history; ``contributions`` are its parts. ``neighbours`` above 1 takes the k-th nearest, so that an anomaly that
+came ``k - 1`` times is still one. Patterns that overlap the newest one are no neighbours; neighbours may overlap each
+other.
+
+The p-value is by the series' own past scores (``calibration``). Scores of overlapping patterns depend on one another,
+so it is rough: p-values of 1e-2, 1e-3 and 1e-4 came 1.1 to 2.2 times too often on white noise, autoregressive noise
+(.9) and a noisy season, 2 to 7 times on a random walk (one run of 36,000 readings each). A larger ``calibration``
+pays where alarms must be few: NAB's standard score over the 30 series at hand (best threshold in sample, 100 readings
+of rest after an alarm) is 52 with 256 past scores and 60 with 1,024.
+
+``expected``: how the earlier pattern whose first ``shingle - 1`` values are nearest went on, moved to the newest
+pattern's level. It is a forecast by analogy (Lorenz 1969), made without the value. No band: how far it misses is not
+learnt.
+
+*What is missing* (NaN) is left out: contribution 0, and the pattern closes over it. Times are not looked at. A long
+gap or irregular readings may therefore show as one strange pattern. A constant series has distance 0; its unit is a
+millionth of the level. Magnitudes beyond 1e30 are taken as 1e30, differences below 1e-30 as nothing. Change of units
+changes nothing but the last of about 6 digits.
+
+Limits: a pattern is strange until it is over, so alarms come in runs of up to ``shingle << (scales - 1)`` readings;
+what is older than the history is forgotten. Not for features that only together are strange. What was kept before a
+move of a million units or more cannot be told apart from the newest pattern finely enough, until it has left the
+history.
+
+State per series: 6.1 KiB a feature and 4 KiB of past scores with the defaults. Cost on one core: about 3.5
+microseconds a reading and feature with a full history (290,000 readings/s), 1 while young (the first 300 readings of
+1,000 series); 1 with ``shingle = 8, scales = 1, history = 256``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oddtide.domain.detection.calibration import Calibration
+from oddtide.domain.detection.discord_search import CELL, FARTHEST, FLOOR, STEP, run_search
+from oddtide.domain.detection.ports import DetectorSpec, Rows, Scores
+from oddtide.domain.detection.settings import check_range, read_settings, version_of
+from oddtide.domain.detection.slots import check_rows, columns
+from oddtide.domain.errors import ConfigurationError
+from oddtide.domain.readings import IntArray
+from oddtide.domain.slots import SlotColumns, SlotState
+
+__all__ = ["FARTHEST", "FLOOR", "Discord", "DiscordSettings"]
+
+_REVISION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class DiscordSettings:
+    """``shingle``: values in a pattern; ``scales``: of every value, of means of 2, of 4, ...; ``history``: values kept
+    at each scale (when full, the oldest quarter goes); ``neighbours``: which nearest pattern counts (1: the nearest);
+    ``calibration``: past scores kept per series."""
+
+    shingle: int = 16
+    scales: int = 3
+    history: int = 512
+    neighbours: int = 1
+    calibration: int = 256
+
+    def __post_init__(self) -> None:
+        check_range("shingle", self.shingle, 3, 10_000)
+        check_range("scales", self.scales, 1, 12)
+        check_range("history", self.history, 16, 1_000_000)
+        check_range("neighbours", self.neighbours, 1, 100)
+        if self.history < 4 * self.shingle:
+            raise ConfigurationError(
+                f"A history of {self.history} is too short for a shingle of {self.shingle}.",
+                remedy=f"Set history to {4 * self.shingle} or more.",
+            )
+
+
+class Discord:
+    """The detector ``discord``. Scores in units of the series' own scale. Deterministic; no randomness."""
+
+    def __init__(self, features: tuple[str, ...], settings: DiscordSettings | None = None) -> None:
+        self._settings = chosen = settings or DiscordSettings()
+        self._features = features
+        self._version = version_of("discord", _REVISION, chosen, features)
+        self._calibration = Calibration(chosen.calibration)
+        d, scales = len(features), chosen.scales
+        blanks: dict[str, NDArray[Any]] = {
+            "past": np.zeros((d, scales, chosen.history), dtype=np.float32),
+            "steps": np.zeros((d, scales, STEP)),
+            "cells": np.zeros((d, CELL)),
+            "seen": np.zeros((), dtype=np.int64),
+        }
+        self._columns = SlotColumns("discord", blanks)
+
+    @classmethod
+    def from_spec(cls, spec: DetectorSpec, features: tuple[str, ...]) -> Discord:
+        """The detector that ``spec`` asks for. Raises ``ConfigurationError`` for parameters that it does not take."""
+        return cls(features, read_settings(spec, DiscordSettings))
+
+    @property
+    def warm_up(self) -> int:
+        """Two patterns at the coarsest scale, and the scores that calibration needs."""
+        return (2 * self._settings.shingle << (self._settings.scales - 1)) + self._calibration.minimum
+
+    @property
+    def version(self) -> str:
+        """Algorithm, parameters and features."""
+        return self._version
+
+    def grow(self, slots: int) -> None:
+        """Make room for slots ``0 .. slots-1``."""
+        self._columns.grow(slots)
+        self._calibration.grow(slots)
+
+    def score(self, rows: Rows) -> Scores:
+        """Score each row by what is known now."""
+        return self._run(rows, learn=False)
+
+    def learn(self, rows: Rows) -> None:
+        """Learn the rows in order: each is measured first, since calibration learns from scores."""
+        self._run(rows, learn=True)
+
+    def advance(self, rows: Rows) -> Scores:
+        """Row by row: score, then learn."""
+        return self._run(rows, learn=True)
+
+    def forget(self, slots: IntArray) -> None:
+        """Reset ``slots``."""
+        self._columns.forget(slots)
+        self._calibration.forget(slots)
+
+    @property
+    def bytes_per_slot(self) -> int:
+        """What the module says, for these parameters."""
+        return self._columns.bytes_per_slot + self._calibration.bytes_per_slot
+
+    def extract(self, slots: IntArray) -> SlotState:
+        """Copies of the rows of ``slots``."""
+        return {**self._columns.extract(slots), **self._calibration.extract(slots)}
+
+    def insert(self, slots: IntArray, state: SlotState) -> None:
+        """Replace the rows of ``slots``. Raises ``StateMismatchError`` for a state of other features or parameters."""
+        self._columns.check(slots, state)
+        self._calibration.insert(slots, state)
+        self._columns.insert(slots, state)
+
+    def _run(self, rows: Rows, *, learn: bool) -> Scores:
+        n, d = len(rows), len(self._features)
+        check_rows(rows, len(self._columns), d)
+        slots, values = columns(rows)
+        distance, expected, seen = np.empty((n, d)), np.empty((n, d)), np.empty(n, dtype=np.int64)
+        own = self._columns
+        state = own["past"], own["steps"], own["cells"], own["seen"]
+        chosen = self._settings
+        room = (
+            np.empty((2, chosen.history)),
+            np.empty(chosen.neighbours),
+            np.empty(chosen.scales),
+            np.empty(chosen.scales),
+        )
+        run_search(*state, slots, values, chosen.shingle, learn, room, distance, expected, seen)
+        known = ~np.isnan(distance)
+        raw = np.where(known, distance, 0.0)
+        total = np.where(known.any(axis=1), raw.sum(axis=1), np.nan)
+        p_value = self._calibration.grade(slots, total, learn=learn)
+        valid = (seen >= self.warm_up) & ~np.isnan(total)
+        return Scores(
+            score=np.where(valid, total, 0.0),
+            p_value=np.where(valid, p_value, 1.0),
+            contributions=np.where(valid[:, None], raw, 0.0),
+            seen=seen,
+            expected=np.where(valid[:, None], expected, np.nan),
+        )
