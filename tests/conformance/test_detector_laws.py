@@ -34,6 +34,7 @@ QUICK: dict[str, dict[str, object]] = {
     "ewma": {"warm_up": 8},
     "half_space_trees": {"window": 16, "height": 4, "trees": 4, "calibration": 64},
     "mahalanobis": {"reference": 24, "warm_up": 12, "calibration": 64},
+    "random_cut_forest": {"trees": 3, "samples": 12, "horizon": 24, "calibration": 64},
     "river:GaussianScorer": {"warm_up": 10, "grace_period": 10, "calibration": 64},
     "river:HalfSpaceTrees": {"warm_up": 16, "window_size": 16, "n_trees": 3, "height": 4, "calibration": 64},
     "river:LODA": {"warm_up": 10, "n_random_cuts": 5, "calibration": 64},

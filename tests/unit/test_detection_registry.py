@@ -27,7 +27,13 @@ from oddtide.domain.statistics.kernels import kernel
 
 
 def test_built_ins_are_built() -> None:
-    assert known_detectors() == ("discord", "ewma", "half_space_trees", "mahalanobis")
+    assert known_detectors() == (
+        "discord",
+        "ewma",
+        "half_space_trees",
+        "mahalanobis",
+        "random_cut_forest",
+    )
     for name in known_detectors():
         assert isinstance(build_detector(DetectorSpec(name), ("a",), families={}), Detector)
 

@@ -30,8 +30,8 @@ from oddtide.domain.detection.calibration import Calibration
 from oddtide.domain.detection.half_space_forest import plant, run_forest
 from oddtide.domain.detection.ports import DetectorSpec, Rows, Scores
 from oddtide.domain.detection.settings import check_range, read_settings, version_of
-from oddtide.domain.detection.slots import check_rows, columns
-from oddtide.domain.readings import FloatArray, IntArray
+from oddtide.domain.detection.slots import check_rows, columns, shared_out
+from oddtide.domain.readings import IntArray
 from oddtide.domain.slots import SlotColumns, SlotState
 
 __all__ = ["HalfSpaceTrees", "HalfSpaceTreesSettings"]
@@ -143,12 +143,4 @@ class HalfSpaceTrees:
         p_value = self._calibration.grade(slots, -np.log(mass), learn=learn)
         valid = (seen >= self.warm_up) & ~np.isnan(mass)
         score = np.where(valid, np.maximum(1.0 - mass, 0.0), 0.0)
-        return Scores(score, np.where(valid, p_value, 1.0), _shares(score, against, values), seen)
-
-
-def _shares(score: FloatArray, against: FloatArray, values: FloatArray) -> FloatArray:
-    """(n, d) contributions: the score by what speaks against each feature; evenly over those present if none."""
-    weights = np.where(against.sum(axis=1, keepdims=True) > 0, against, ~np.isnan(values))
-    total = weights.sum(axis=1, keepdims=True)
-    shares: FloatArray = score[:, None] * (weights / np.maximum(total, 1e-300))
-    return shares
+        return Scores(score, np.where(valid, p_value, 1.0), shared_out(score, against, values), seen)

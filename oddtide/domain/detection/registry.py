@@ -39,11 +39,18 @@ def _mahalanobis(spec: DetectorSpec, features: tuple[str, ...]) -> Detector:
     return Mahalanobis.from_spec(spec, features)
 
 
+def _random_cut_forest(spec: DetectorSpec, features: tuple[str, ...]) -> Detector:
+    from oddtide.domain.detection.random_cut_forest import RandomCutForest  # imported late, likewise
+
+    return RandomCutForest.from_spec(spec, features)
+
+
 _BUILT_IN: Mapping[str, Build] = {
     "discord": _discord,
     "ewma": _ewma,
     "half_space_trees": _half_space_trees,
     "mahalanobis": _mahalanobis,
+    "random_cut_forest": _random_cut_forest,
 }
 
 

@@ -8,7 +8,7 @@ from oddtide.domain.detection.ports import Rows
 from oddtide.domain.errors import UsageError
 from oddtide.domain.readings import FloatArray, IntArray
 
-__all__ = ["check_rows", "columns"]
+__all__ = ["check_rows", "columns", "shared_out"]
 
 
 def check_rows(rows: Rows, slots: int, features: int) -> None:
@@ -32,3 +32,11 @@ def columns(rows: Rows) -> tuple[IntArray, FloatArray]:
     """Slots and values in the one memory layout that kernels are compiled for."""
     slots, values = np.ascontiguousarray(rows.slots), np.ascontiguousarray(rows.values)
     return slots.astype(np.int64, copy=False), values.astype(np.float64, copy=False)
+
+
+def shared_out(score: FloatArray, against: FloatArray, values: FloatArray) -> FloatArray:
+    """(n, d) contributions: the score by what speaks against each feature; evenly over those present if none."""
+    weights = np.where(against.sum(axis=1, keepdims=True) > 0, against, ~np.isnan(values))
+    total = weights.sum(axis=1, keepdims=True)
+    shares: FloatArray = score[:, None] * (weights / np.maximum(total, 1e-300))
+    return shares
