@@ -225,9 +225,10 @@ def test_what_lies_before_a_batch_that_cannot_be_read_is_handed_over_first(codec
     bad = bytearray(batch(one(5), codec=codec if codec < 7 else 0))
     bad[22] |= codec
     bad[61:] = b"\xff" * (len(bad) - 61)
-    reader = ours(good + sealed(bad), 3)
-    assert [record.offset for block in reader for record in block] == [3, 4]
-    assert reader.next_fetch_offset == 5
+    for behind in (b"", batch(one(6), codec=GZIP)):
+        reader = ours(good + sealed(bad) + behind, 3)
+        assert [record.offset for block in reader for record in block] == [3, 4]
+        assert reader.next_fetch_offset == 5
     with pytest.raises((CorruptRecordException, UnsupportedCodecError), match=r"offsets? 5"):
         list(ours(sealed(bad), 5))
 
