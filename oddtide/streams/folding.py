@@ -53,18 +53,22 @@ class FoldRunner:
     """Folds the batches of one processor, one at a time. A worker's first under a plan goes to a thread: kernels may
     yet be compiled.
 
-    ``fold`` may return without having let the event loop do anything else; its caller must."""
+    ``fold`` may return without having let the event loop do anything else; its caller must. Once ``closed`` is set, one
+    that waits for its turn is cancelled: it may wait behind others for long, and somebody else behind it."""
 
     def __init__(self, processor: PartitionProcessor, costs: FoldCosts, *, budget_s: float = LOOP_BUDGET_S) -> None:
         self._processor = processor
         self._costs = costs
         self._budget = budget_s
+        self.closed = False
 
     async def fold(self, records: Sequence[RecordLike]) -> Outcome:
         """Fold ``records``."""
         cost = self._costs.of(self._processor.plan)
         if cost is None or cost * len(records) > self._budget:
             async with self._costs.turn:
+                if self.closed:
+                    raise asyncio.CancelledError
                 return await asyncio.to_thread(self._timed, records)
         return self._timed(records)
 

@@ -302,7 +302,7 @@ class PartitionOwner:
 
     def close(self) -> None:
         """End the ownership: nothing is folded or committed any more."""
-        self.dead = True
+        self.dead = self._runner.closed = True
         self._inbox.close()
         self._queue.close()
 

@@ -493,6 +493,19 @@ async def test_a_parting_owner_begins_no_further_batch(monkeypatch: pytest.Monke
     assert (owner.keepable, owner.dead) == (True, False)
 
 
+async def test_what_waits_to_be_folded_in_a_thread_when_its_ownership_ends_is_not_folded() -> None:
+    """With slow detectors each partition that moves would else keep the thread from those that are restored next."""
+    around = Surroundings(enough=100)
+    owner = around.owner()
+    async with owner._runner._costs.turn:  # another partition folds
+        await owner.feed(records(0, 3), around.acknowledge)
+        await asyncio.sleep(0.01)
+        owner.close()
+    await asyncio.wait({owner._inbox._task}, timeout=10)
+    assert owner._inbox._task.cancelled()
+    assert (owner.processor.position, around.ends, around.breaks) == (0, [], [])
+
+
 @pytest.mark.parametrize("start", [6, 9])
 async def test_where_the_log_has_nothing_left_of_the_history_the_hash_goes_on(start: int) -> None:
     before = Surroundings()
