@@ -8,34 +8,19 @@ import os
 import platform
 import subprocess
 import sys
-from pathlib import Path
 
+from benchmarks.environment import rivals_python
 from benchmarks.growth import growth, growth_table
-from benchmarks.kit import Bench, note, started_bench
+from benchmarks.kit import Bench, started_bench
 from benchmarks.latency import latency, latency_table
 from benchmarks.throughput import ROWS, rates_table, throughput
 
 #: What runs on the one broker of this run, and what brings its own (or needs none) and can be run by itself.
 SHARED = ("throughput", "latency", "growth")
 PROGRAMS = {"restart": "benchmarks.restart", "recovery": "benchmarks.recovery", "memory": "benchmarks.memory",
-            "fold": "benchmarks.fold_speed"}  # fmt: skip
+            "fold": "benchmarks.fold_speed", "detectors": "benchmarks.detectors"}  # fmt: skip
 PARTS = (*SHARED, *PROGRAMS)
 _RIVALS = {"quix", "bytewax"}
-#: What the rivals' environment holds; they are no dependencies of the project.
-_PACKAGES = ("quixstreams==3.28.1", "bytewax[kafka]==0.21.1", "orjson")
-
-
-def rivals_python(folder: Path) -> str:
-    """The interpreter of the rivals' environment, made where missing."""
-    python = folder / "bin" / "python"
-    if not (folder / ".complete").exists():
-        note(f"making {folder} for Quix Streams and Bytewax")
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
-        subprocess.run(
-            [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *_PACKAGES], check=True
-        )
-        (folder / ".complete").touch()
-    return str(python)
 
 
 def main() -> None:
@@ -51,7 +36,7 @@ def main() -> None:
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # a new topic has no leader yet: it tries again
     parts = options.only.split(",")
     if "throughput" in parts and _RIVALS & set(options.rows):
-        options.rivals_python = rivals_python(Path(__file__).parents[1] / ".venv-rivals")
+        options.rivals_python = rivals_python()
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     unknown = set(parts) - set(PARTS)
     if unknown:
