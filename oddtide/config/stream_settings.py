@@ -58,7 +58,7 @@ class DetectorSettings(Section):
 
     kind: str = Field(
         min_length=1,
-        description="ewma, half_space_trees, mahalanobis, discord, random_cut_forest, "
+        description="ewma, half_space_trees, loda, mahalanobis, discord, random_cut_forest, "
         "river:<Class> or pyod:<Class>; "
         "`oddtide models` trains pyod.",
     )

@@ -33,6 +33,7 @@ QUICK: dict[str, dict[str, object]] = {
     "discord": {"shingle": 4, "scales": 2, "history": 24, "calibration": 64},
     "ewma": {"warm_up": 8},
     "half_space_trees": {"window": 16, "height": 4, "trees": 4, "calibration": 64},
+    "loda": {"window": 8, "cuts": 10, "memory": 20, "calibration": 64},
     "mahalanobis": {"reference": 24, "warm_up": 12, "calibration": 64},
     "random_cut_forest": {"trees": 3, "samples": 12, "horizon": 24, "calibration": 64},
     "river:GaussianScorer": {"warm_up": 10, "grace_period": 10, "calibration": 64},

@@ -31,6 +31,7 @@ def test_built_ins_are_built() -> None:
         "discord",
         "ewma",
         "half_space_trees",
+        "loda",
         "mahalanobis",
         "random_cut_forest",
     )

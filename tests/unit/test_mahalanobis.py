@@ -237,6 +237,11 @@ def test_units_do_not_matter() -> None:
     np.testing.assert_allclose(one.contributions, two.contributions, rtol=1e-5, atol=1e-7)
 
 
+def test_too_many_features_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match="129"):
+        grown(129)
+
+
 def test_memory_is_what_the_docstring_says() -> None:
     assert [grown(d).bytes_per_slot for d in (1, 8, 38)] == [4_240, 5_248, 18_448]
 

@@ -15,6 +15,7 @@ What is here, one algorithm a file:
 - ``ewma``: where should the value be? A robust moving mean and variance per series, with band and p-value. The
   default: cheap, explains itself in the value's own unit, knows nothing of seasons or of features together.
 - ``half_space_trees``: is this combination of features unusual? Random partitions of the feature space, counted.
+- ``loda``: has anything like this been seen, looked at along many random cuts? Histograms; for many features.
 - ``mahalanobis``: do the features still go together as they did, and lie where they did? Hotelling's chart against a
   frozen reference: for faults that last.
 - ``discord``: has this series ever moved like this? The newest pattern of values against the nearest earlier one.

@@ -33,6 +33,12 @@ def _half_space_trees(spec: DetectorSpec, features: tuple[str, ...]) -> Detector
     return HalfSpaceTrees.from_spec(spec, features)
 
 
+def _loda(spec: DetectorSpec, features: tuple[str, ...]) -> Detector:
+    from oddtide.domain.detection.loda import Loda  # imported late, likewise
+
+    return Loda.from_spec(spec, features)
+
+
 def _mahalanobis(spec: DetectorSpec, features: tuple[str, ...]) -> Detector:
     from oddtide.domain.detection.mahalanobis import Mahalanobis  # imported late, likewise
 
@@ -49,6 +55,7 @@ _BUILT_IN: Mapping[str, Build] = {
     "discord": _discord,
     "ewma": _ewma,
     "half_space_trees": _half_space_trees,
+    "loda": _loda,
     "mahalanobis": _mahalanobis,
     "random_cut_forest": _random_cut_forest,
 }
