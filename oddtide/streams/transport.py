@@ -100,6 +100,15 @@ class _CommittedReads(driver.AIOKafkaConsumerThread):
             if not self.thread_loop.is_closed():
                 raise
 
+    def set_shutdown(self) -> None:
+        """Tell the app that the thread has ended; after a crash its event loop may be closed by then, and a traceback
+        would hide the reason for the crash."""
+        try:
+            super().set_shutdown()
+        except RuntimeError:
+            if not self.parent_loop.is_closed():
+                raise
+
     async def on_thread_stop(self) -> None:
         leave_at_end(self._consumer)
         await super().on_thread_stop()

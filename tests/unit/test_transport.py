@@ -11,7 +11,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from faust.types import TP
 
-from oddtide.streams.transport import BatchApp, _BatchConsumer
+from oddtide.streams.transport import BatchApp, _BatchConsumer, _CommittedReads
 
 OWN, COMMITTED, NEW = TP("t", 0), TP("t", 1), TP("t", 2)
 
@@ -101,3 +101,23 @@ async def test_full_buffers_hold_up_neither_a_rebalance_nor_the_end(ended: str) 
     setattr(consumer, ended, ended == "should_stop")
     await consumer._room()
     assert not consumer.waiting.is_set()
+
+
+@pytest.mark.parametrize("closed", [True, False])
+async def test_a_thread_that_ends_after_the_app_says_nothing(closed: bool) -> None:
+    """Its traceback would be the last thing that a worker says, instead of why it ended."""
+
+    class Loop:
+        def is_closed(self) -> bool:
+            return closed
+
+        def call_soon_threadsafe(self, _: object) -> None:
+            raise RuntimeError("Event loop is closed")
+
+    thread: Any = object.__new__(_CommittedReads)
+    thread.parent_loop, thread._shutdown = Loop(), asyncio.Event()
+    if closed:
+        thread.set_shutdown()
+        return
+    with pytest.raises(RuntimeError):
+        thread.set_shutdown()
