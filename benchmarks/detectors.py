@@ -58,10 +58,21 @@ def over_many(spec: DetectorSpec, values: FloatArray) -> float:
 
 
 def rivers_trees(values: FloatArray, seed: int) -> Run:
-    """river's half-space trees, with its defaults, a reading at a time."""
+    """river's half-space trees, with its defaults."""
     from river import anomaly
 
-    model: Any = anomaly.HalfSpaceTrees(seed=seed)
+    return _one_by_one(anomaly.HalfSpaceTrees(seed=seed), values)
+
+
+def rivers_loda(values: FloatArray, seed: int) -> Run:
+    """river's LODA, with its defaults."""
+    from river import anomaly
+
+    return _one_by_one(anomaly.LODA(seed=seed), values)
+
+
+def _one_by_one(model: Any, values: FloatArray) -> Run:
+    """A model of river's, a reading at a time."""
     readings = [dict(zip(FEATURES, row, strict=True)) for row in values.tolist()]
     scores = np.empty(len(values))
     start = time.process_time()
@@ -96,6 +107,7 @@ class Match(NamedTuple):
 
 MATCHES = (
     Match("half_space_trees", {"learn_range": False}, "river HalfSpaceTrees", rivers_trees, 10_000),
+    Match("loda", {}, "river LODA", rivers_loda, 10_000),
     Match("random_cut_forest", SLIDING, "rrcf", rrcf, 3_000),
     Match("random_cut_forest", {}, "rrcf, as above", rrcf, 3_000),
 )

@@ -32,7 +32,8 @@ State per series with the defaults: 4.1 KiB of past scores, 112 bytes a cut, 24 
 
 Quality, with the defaults. 13 public ADBench tables (those of at least 400 rows, shuffled, up to 10,000 rows, one pass,
 after row 310): mean ROC/AP .731/.444, where ``half_space_trees`` has .688/.335 on the same rows. VUS-PR on SKAB after
-row 400 .764; on SMAP/MSL .236, where a mean with a frozen reference does far better.
+row 400 .764; on SMAP/MSL .236, where a mean with a frozen reference does far better. Beside river's LODA:
+``python -m benchmarks.detectors``.
 """
 
 from __future__ import annotations
