@@ -16,6 +16,7 @@ from oddtide.domain.detection.discord import Discord, DiscordSettings
 from oddtide.domain.detection.ewma import Ewma, EwmaSettings
 from oddtide.domain.detection.half_space_trees import HalfSpaceTrees, HalfSpaceTreesSettings
 from oddtide.domain.detection.mahalanobis import Mahalanobis, MahalanobisSettings
+from oddtide.domain.detection.spot import Spot, SpotSettings
 from oddtide.domain.statistics import SMALLEST_P, bonferroni, gaussian_p, gaussian_quantile
 
 pytestmark = pytest.mark.kernels
@@ -196,6 +197,55 @@ def test_discord_does_not_care_about_the_unit(seed: int, power: int) -> None:
         said.append(detector.advance(Rows(np.zeros(120, dtype=np.int64), np.zeros(120, dtype=np.int64), table)))
     np.testing.assert_array_equal(said[0].score, said[1].score)
     np.testing.assert_array_equal(said[0].p_value, said[1].p_value)
+
+
+def spotted(values: list[float], depth: int, band: float = 0.999) -> Scores:
+    detector = Spot(("a",), SpotSettings(calibration=20, peaks=10, patience=3, depth=depth, band=band))
+    detector.grow(1)
+    return detector.advance(as_rows([[value] for value in values]))
+
+
+@QUICK
+@given(
+    st.lists(any_value, min_size=30, max_size=90), st.sampled_from([0, 5]), st.sampled_from([0.5, 0.9, 0.999, 1 - 1e-9])
+)
+def test_spot_p_value_and_band_say_the_same(values: list[float], depth: int, band: float) -> None:
+    scores = spotted(values, depth=depth, band=band)
+    assert scores.expected is not None
+    assert scores.lower is not None
+    assert scores.upper is not None
+    x = np.clip(np.array(values), -1e150, 1e150)
+    said = ~np.isnan(scores.lower[:, 0]) & ~np.isnan(x)
+    x, expected, p_value = x[said], scores.expected[said, 0], scores.p_value[said]
+    edge = np.where(x > expected, scores.upper[said, 0], scores.lower[said, 0])
+    reach, distance = np.abs(edge - expected), np.abs(x - expected)
+    assert np.isfinite(edge).all()
+    # A hair's breadth from the edge, or from a threshold, rounding may decide either way.
+    hair = 1e-6 * reach + 1e-9 * np.maximum(np.abs(expected), np.abs(x))
+    assert (p_value[distance > reach + hair] <= (1 - band) * (1 + 1e-5)).all()
+    assert (p_value[distance < reach - hair] >= (1 - band) * (1 - 1e-5)).all()
+
+
+@QUICK
+@given(st.integers(0, 2**32), st.sampled_from([0, 5]), st.sampled_from([1e-9, 0.3, 1e6]), st.floats(-50.0, 50.0))
+def test_spot_does_not_care_about_units(seed: int, depth: int, factor: float, offset: float) -> None:
+    values = np.random.default_rng(seed).standard_t(3, size=150)
+    one = spotted(values.tolist(), depth=depth)
+    other = spotted((factor * (values + offset)).tolist(), depth=depth)
+    np.testing.assert_allclose(one.p_value, other.p_value, rtol=1e-5)
+
+
+@QUICK
+@given(st.lists(st.floats(-1e3, 1e3), min_size=25, max_size=25), st.lists(st.floats(-1e4, 1e4), min_size=2))
+def test_spot_grades_by_distance(past: list[float], values: list[float]) -> None:
+    detector = Spot(("a",), SpotSettings(calibration=25, depth=0))
+    detector.grow(1)
+    detector.learn(as_rows([[value] for value in past]))
+    scores = detector.score(as_rows([[value] for value in sorted(values)]))
+    assert scores.expected is not None
+    above = np.array(sorted(values)) >= scores.expected[:, 0]
+    assert (np.diff(scores.p_value[above]) <= 1e-12).all()
+    assert (np.diff(scores.p_value[~above]) >= -1e-12).all()
 
 
 @given(st.floats(1e-290, 1.0))

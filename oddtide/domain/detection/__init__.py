@@ -21,6 +21,7 @@ What is here, one algorithm a file:
 - ``discord``: has this series ever moved like this? The newest pattern of values against the nearest earlier one.
 - ``random_cut_forest``: how much would the picture of the last readings have to change to hold this one too? Random
   trees over a sample that moves on; also of shapes (``shingle``), also of features together.
+- ``spot``: how probable is a value this far out? Extreme-value tails on both sides of a moving mean.
 - ``calibration``: p-values from past scores alone, for detectors that have no distribution of their own.
 - ``combine``: several detectors on one stream. ``threshold``: the rule. ``alarms``: which strange
   readings may raise one (direction, effect, duration, refractory period). ``explain``: the verdict in words.

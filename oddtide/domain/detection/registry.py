@@ -51,6 +51,12 @@ def _random_cut_forest(spec: DetectorSpec, features: tuple[str, ...]) -> Detecto
     return RandomCutForest.from_spec(spec, features)
 
 
+def _spot(spec: DetectorSpec, features: tuple[str, ...]) -> Detector:
+    from oddtide.domain.detection.spot import Spot  # imported late, likewise
+
+    return Spot.from_spec(spec, features)
+
+
 _BUILT_IN: Mapping[str, Build] = {
     "discord": _discord,
     "ewma": _ewma,
@@ -58,6 +64,7 @@ _BUILT_IN: Mapping[str, Build] = {
     "loda": _loda,
     "mahalanobis": _mahalanobis,
     "random_cut_forest": _random_cut_forest,
+    "spot": _spot,
 }
 
 
