@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-.PHONY: help demo install test torture check format docs bench dist clean
+.PHONY: help demo install test torture check format docs bench bench-quality dist clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -31,6 +31,7 @@ help:  ## this list
 	@echo "make format    format and mend what can be mended by machine"
 	@echo "make docs      write the generated pages (events, configuration, rejections) anew"
 	@echo "make bench     measure this machine beside what one would pick instead (ARGS=\"--only latency\" ...)"
+	@echo "make bench-quality  how well detectors detect, on labelled data (ARGS='--only nab --detectors ewma' ...)"
 	@echo "make dist      build wheel and sdist into dist/"
 	@echo "make clean     remove .venv, caches and build output; data folders stay"
 
@@ -78,6 +79,9 @@ docs: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+bench-quality: $(VENV)/.installed-dev
+	@$(BIN)/python -m benchmarks.quality $(ARGS)
 
 dist: $(VENV)/.installed-dev
 	@rm -rf dist

@@ -1,0 +1,169 @@
+"""What is run: a detector on a data set, or on one kind of null; each a task that any process can take."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+
+from benchmarks.quality.cases import Case, load_cases
+from benchmarks.quality.folding import (
+    NO_RULES,
+    RANKS,
+    Folded,
+    LooksAheadError,
+    Rank,
+    check_causality,
+    fold,
+    ranked,
+    ranked_alarms,
+)  # fmt: skip
+from benchmarks.quality.measures import ucr_hit, vus_pr
+from benchmarks.quality.nab import Alerts, alerts_of, best_score, cross_validated
+from benchmarks.quality.nulls import measure_null
+from oddtide.config.facade.ranking import average_precision, roc_auc
+from oddtide.domain.detection.alarms import AlarmRules
+from oddtide.domain.errors import OddtideError
+from oddtide.domain.readings import FloatArray
+
+__all__ = ["Result", "Task", "figure_name", "run_all", "run_task"]
+
+#: Which files of a data set, in order, a detector is run on again with another future.
+_CHECKED = (0, 7, 13)
+_COMPILES_ON = 200
+_SECONDS_BETWEEN_NOTES = 15.0
+
+
+@dataclass(frozen=True)
+class Task:
+    """``part`` is a data set, or ``nulls`` with its ``kind``. ``limit``: at most so many files, or series of a null.
+    ``alarms`` are rules that only what measures alarms, NAB, is concerned by."""
+
+    detector: str
+    part: str
+    folder: Path
+    kind: str = ""
+    limit: int = 0
+    alarms: AlarmRules = NO_RULES
+
+
+@dataclass
+class Result:
+    """``figures`` by name; ``problem`` is why there are none, or why they do not count."""
+
+    task: Task
+    figures: dict[str, float] = field(default_factory=dict)
+    files: int = 0
+    readings: int = 0
+    seconds: float = 0.0
+    problem: str = ""
+
+
+def run_task(task: Task) -> Result:
+    """Run it. What a detector raises is its ``problem``: the others are measured all the same."""
+    result = Result(task)
+    try:
+        if task.part == "nulls":
+            _run_null(task, result)
+        else:
+            _run_cases(task, result)
+    except (LooksAheadError, OddtideError) as error:
+        result.problem = str(error)
+    except Exception as error:
+        traceback.print_exc()
+        result.problem = repr(error)
+    return result
+
+
+def _run_null(task: Task, result: Result) -> None:
+    found = measure_null(task.detector, task.kind, *([task.limit] if task.limit else []))
+    result.figures = {f"p<={alpha:g}": share for alpha, share in found.realised.items()}
+    result.figures |= {"power": found.power, "mature": found.mature}
+    result.readings, result.seconds = found.readings, found.seconds
+
+
+def _run_cases(task: Task, result: Result) -> None:
+    figures: list[dict[str, float]] = []
+    alerts: dict[Rank, list[Alerts]] = {rank: [] for rank in RANKS}
+    for case, folded in _folded(task, result):
+        if task.part == "nab":
+            for rank, files in alerts.items():
+                files.append(alerts_of(ranked_alarms(folded, rank), case.spans))
+        else:
+            figures.append(_by_rank({rank: _measured(task.part, case, ranked(folded, rank)) for rank in RANKS}))
+    if task.part == "nab":
+        result.figures = _by_rank({rank: _nab(files) for rank, files in alerts.items()})
+    else:
+        result.figures = {name: _mean([each[name] for each in figures]) for name in figures[0]}
+
+
+def _nab(files: Sequence[Alerts]) -> dict[str, float]:
+    return {
+        "nab": cross_validated(files), "nab_two_folds": cross_validated(files, 2), "nab_best": best_score(files)
+    }  # fmt: skip
+
+
+def _by_rank(figures: Mapping[Rank, Mapping[str, float]]) -> dict[str, float]:
+    return {figure_name(name, rank): figure for rank, found in figures.items() for name, figure in found.items()}
+
+
+def figure_name(name: str, rank: Rank) -> str:
+    """What a figure is called by what readings are ranked by: ``ucr``, ``ucr_by_score``."""
+    return name if rank == RANKS[0] else f"{name}_by_{rank}"
+
+
+def _folded(task: Task, result: Result) -> Iterator[tuple[Case, Folded]]:
+    """Cases with what the pipeline said of them. The first rows of the first are folded once before, which compiles."""
+    noted = time.monotonic()
+    for number, case in enumerate(load_cases(task.part, task.folder, task.limit)):
+        if not number:
+            fold(task.detector, case.head(_COMPILES_ON), task.alarms)
+        folded = fold(task.detector, case, task.alarms)
+        if number in _CHECKED:
+            check_causality(task.detector, case, folded, task.alarms)
+        result.files += 1
+        result.readings += len(case)
+        result.seconds += folded.seconds
+        if time.monotonic() > noted + _SECONDS_BETWEEN_NOTES:
+            noted = time.monotonic()
+            print(f"  {task.detector} on {task.part}: {result.files} files", file=sys.stderr, flush=True)
+        yield case, folded
+
+
+def _measured(part: str, case: Case, scores: FloatArray) -> dict[str, float]:
+    if part == "ucr":
+        return {"ucr": float(ucr_hit(scores, case.spans[0], case.scored_from))}
+    truth, scores = case.truth[case.scored_from :], scores[case.scored_from :]
+    if part == "adbench":
+        return {"roc_auc": roc_auc(truth, scores), "average_precision": average_precision(truth, scores)}
+    return {part: vus_pr(truth, scores)}
+
+
+def _mean(figures: Sequence[float]) -> float:
+    """Over files that have the figure: one without an anomaly has none."""
+    known = [figure for figure in figures if not math.isnan(figure)]
+    return sum(known) / len(known) if known else math.nan
+
+
+def run_all(tasks: Sequence[Task], jobs: int, note: Callable[[str], None]) -> list[Result]:
+    """Every task's result, in the order of the tasks; ``jobs`` processes at a time, this one alone for 1."""
+    if jobs <= 1:
+        return [_noted(run_task(task), note) for task in tasks]
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        running = [pool.submit(run_task, task) for task in tasks]
+        for done in as_completed(running):
+            _noted(done.result(), note)
+        return [each.result() for each in running]
+
+
+def _noted(result: Result, note: Callable[[str], None]) -> Result:
+    task = result.task
+    done = f"{result.readings:,} readings folded in {result.seconds:.1f} s of processor time"
+    note(f"{task.detector} on {task.part}{task.kind and f' ({task.kind})'}: {result.problem or done}")
+    return result
