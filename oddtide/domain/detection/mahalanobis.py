@@ -34,7 +34,7 @@ from them.
 *P-value.* First by Hotelling's F law, for as many independent readings as the autocorrelation of the reference says it
 is worth; from 40 kept scores on by the series' own past (``calibration``), of which one in so many is kept
 that they are news to each other. Two limits. A reference that is worth few independent readings allows no tiny p-value
-until then: on SKAB none falls below 1e-6, and 3 of 17 faults below 1e-4, though they are ordered as well as the scores.
+until then: on SKAB none falls below 1e-6, in 3 of 17 files one of a fault below 1e-4; they rank as well as scores.
 And a fault that lasts for thousands of readings becomes part of that past: the score stays, the p-value gives in
 (VUS-PR by p-values: SKAB .928, SMAP/MSL .365). Where the series drifts the frozen reference says so: of the 9,005
 scored readings of SKAB's clean run 1,684 have a p-value of at most 1e-2, 330 of 1e-4, none of 1e-6.
