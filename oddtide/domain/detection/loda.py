@@ -23,8 +23,8 @@ its first window was constant (its sigma is then one millionth of its level). Ti
 The p-value is calibrated by the series' own past scores (``calibration``). On Gaussian nulls (8 and 38 features,
 independent and autocorrelated by .9 and .99, 6 to 20 series of 12,000 readings) the share of p-values below 1e-2, 1e-3,
 1e-4 and 1e-5 was .7 to 2.1, 1.0 to 2.3, .9 to 1.9 and 0 to 2.9 times that. One feature needs only one cut, whose steps
-make tails rough: 1.7, 3, 14 and 80 times at worst (.99), 5 and 16 at 1e-4 and 1e-5 when independent. Take ``ewma``
-there.
+make tails rough: 1.7, 3, 14 and 80 times at worst (.99); young series (``benchmarks.quality``) have 2, 3 to 13 and 5
+to 76 times as many below 1e-3, 1e-4 and 1e-5. Take ``ewma`` there.
 
 State per series with the defaults: 4.1 KiB of past scores, 112 bytes a cut, 24 a feature and 16 more (4,256,
 9,912 and 10,632 bytes for 1, 8 and 38 features). Cost on one core of a busy machine, scored and learnt: 0.2, 2.1 and
