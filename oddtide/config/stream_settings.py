@@ -59,7 +59,7 @@ class DetectorSettings(Section):
     kind: str = Field(
         min_length=1,
         description="ewma, half_space_trees, loda, mahalanobis, discord, random_cut_forest, "
-        "spot, river:<Class> or pyod:<Class>; "
+        "spot, range, river:<Class> or pyod:<Class>; "
         "`oddtide models` trains pyod.",
     )
     parameters: dict[str, Any] = Field(default_factory=dict, description="The detector's own parameters.")

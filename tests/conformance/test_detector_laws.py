@@ -37,6 +37,7 @@ QUICK: dict[str, dict[str, object]] = {
     "mahalanobis": {"reference": 24, "warm_up": 12, "calibration": 64},
     "random_cut_forest": {"trees": 3, "samples": 12, "horizon": 24, "calibration": 64},
     "spot": {"depth": 5, "calibration": 25, "peaks": 12, "patience": 4},
+    "range": {"warm_up": 30, "memory": 40},
     "river:GaussianScorer": {"warm_up": 10, "grace_period": 10, "calibration": 64},
     "river:HalfSpaceTrees": {"warm_up": 16, "window_size": 16, "n_trees": 3, "height": 4, "calibration": 64},
     "river:LODA": {"warm_up": 10, "n_random_cuts": 5, "calibration": 64},

@@ -34,6 +34,7 @@ def test_built_ins_are_built() -> None:
         "loda",
         "mahalanobis",
         "random_cut_forest",
+        "range",
         "spot",
     )
     for name in known_detectors():

@@ -22,6 +22,7 @@ What is here, one algorithm a file:
 - ``random_cut_forest``: how much would the picture of the last readings have to change to hold this one too? Random
   trees over a sample that moves on; also of shapes (``shingle``), also of features together.
 - ``spot``: how probable is a value this far out? Extreme-value tails on both sides of a moving mean.
+- ``range``: is this a record, and by how much? The outermost readings so far, and nothing else.
 - ``calibration``: p-values from past scores alone, for detectors that have no distribution of their own.
 - ``combine``: several detectors on one stream. ``threshold``: the rule. ``alarms``: which strange
   readings may raise one (direction, effect, duration, refractory period). ``explain``: the verdict in words.

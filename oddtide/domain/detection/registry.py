@@ -57,6 +57,12 @@ def _spot(spec: DetectorSpec, features: tuple[str, ...]) -> Detector:
     return Spot.from_spec(spec, features)
 
 
+def _range(spec: DetectorSpec, features: tuple[str, ...]) -> Detector:
+    from oddtide.domain.detection.range_novelty import RangeNovelty  # imported late, likewise
+
+    return RangeNovelty.from_spec(spec, features)
+
+
 _BUILT_IN: Mapping[str, Build] = {
     "discord": _discord,
     "ewma": _ewma,
@@ -65,6 +71,7 @@ _BUILT_IN: Mapping[str, Build] = {
     "mahalanobis": _mahalanobis,
     "random_cut_forest": _random_cut_forest,
     "spot": _spot,
+    "range": _range,
 }
 
 
