@@ -24,7 +24,7 @@ from oddtide.streams.ports import Toolkit
 
 __all__ = [
     "NO_RULES", "RANKS", "Folded", "LooksAheadError", "Rank", "bytes_per_series", "check_causality", "fold",
-    "fold_batches", "plan_of", "ranked", "ranked_alarms", "split_names",
+    "fold_batches", "plan_of", "ranked", "ranked_alarms", "silence", "split_names",
 ]  # fmt: skip
 
 Rank = Literal["p_value", "score"]
@@ -95,11 +95,15 @@ def fold(detector: str, case: Case, alarms: AlarmRules = NO_RULES) -> Folded:
     return fold_batches(plan, [b for b in opened.batches if isinstance(b, Decoded)])
 
 
+def silence(rows: int) -> Folded:
+    """What a detector says that says nothing."""
+    return Folded(np.zeros(rows), np.ones(rows), np.ones(rows), np.zeros(rows, dtype=np.bool_), 0.0)
+
+
 def fold_batches(plan: StreamPlan, batches: list[Decoded]) -> Folded:
     """Fold columns of readings, whatever series they are of."""
     scorer = Scorer(plan, _toolkit(), time.time_ns)
-    rows = sum(batch.records for batch in batches)
-    found = Folded(np.zeros(rows), np.ones(rows), np.ones(rows), np.zeros(rows, dtype=np.bool_), 0.0)
+    found = silence(sum(batch.records for batch in batches))
     started = time.process_time()
     for batch in batches:
         verdicts = scorer.columns(batch).verdicts

@@ -76,7 +76,8 @@ def as_values(results: Sequence[Result]) -> list[dict[str, Any]]:
         {
             "detector": result.task.detector, "part": result.task.part, "kind": result.task.kind,
             "alarms": asdict(result.task.alarms), "limit": result.task.limit,
-            "files": result.files, "readings": result.readings, "seconds": result.seconds, "problem": result.problem,
+            "files": result.files, "refused": result.refused, "readings": result.readings, "seconds": result.seconds,
+            "problem": result.problem,
             **{name: None if math.isnan(figure) else figure for name, figure in result.figures.items()},
         }
         for result in results
@@ -87,7 +88,8 @@ def _cell(result: Result, figure: str, look: Callable[[float], str]) -> str:
     value = result.figures.get(figure, math.nan)
     if result.problem:
         return "failed"
-    return "-" if math.isnan(value) else look(value)
+    refused = f" ({result.refused} of {result.files} refused)" if result.refused else ""
+    return "-" if math.isnan(value) else f"{look(value)}{refused}"
 
 
 def _speed(results: Iterable[Result]) -> str:

@@ -23,13 +23,14 @@ from benchmarks.quality.folding import (
     fold,
     ranked,
     ranked_alarms,
-)  # fmt: skip
+    silence,
+)
 from benchmarks.quality.measures import ucr_hit, vus_pr
 from benchmarks.quality.nab import Alerts, alerts_of, best_score, cross_validated
 from benchmarks.quality.nulls import measure_null
 from oddtide.config.facade.ranking import average_precision, roc_auc
 from oddtide.domain.detection.alarms import AlarmRules
-from oddtide.domain.errors import OddtideError
+from oddtide.domain.errors import ConfigurationError, OddtideError
 from oddtide.domain.readings import FloatArray
 
 __all__ = ["Result", "Task", "figure_name", "run_all", "run_task"]
@@ -55,7 +56,9 @@ class Task:
 
 @dataclass
 class Result:
-    """``figures`` by name; ``problem`` is why there are none, or why they do not count."""
+    """``figures`` by name; ``problem`` is why there are none, or why they do not count. Of ``files``, ``refused`` are
+    those that the detector cannot take: they count as if it had been silent, so that refusing gains nothing.
+    ``readings`` are those that were folded."""
 
     task: Task
     figures: dict[str, float] = field(default_factory=dict)
@@ -63,6 +66,7 @@ class Result:
     readings: int = 0
     seconds: float = 0.0
     problem: str = ""
+    refused: int = 0
 
 
 def run_task(task: Task) -> Result:
@@ -120,20 +124,27 @@ def figure_name(name: str, rank: Rank) -> str:
 
 def _folded(task: Task, result: Result) -> Iterator[tuple[Case, Folded]]:
     """Cases with what the pipeline said of them. The first rows of the first are folded once before, which compiles."""
-    noted = time.monotonic()
+    noted, refusal = time.monotonic(), None
     for number, case in enumerate(load_cases(task.part, task.folder, task.limit)):
-        if not number:
-            fold(task.detector, case.head(_COMPILES_ON), task.alarms)
-        folded = fold(task.detector, case, task.alarms)
-        if number in _CHECKED:
-            check_causality(task.detector, case, folded, task.alarms)
         result.files += 1
-        result.readings += len(case)
-        result.seconds += folded.seconds
+        try:
+            if not number:
+                fold(task.detector, case.head(_COMPILES_ON), task.alarms)
+            folded = fold(task.detector, case, task.alarms)
+        except ConfigurationError as error:
+            folded, refusal = silence(len(case)), error
+            result.refused += 1
+        else:
+            if number in _CHECKED:
+                check_causality(task.detector, case, folded, task.alarms)
+            result.readings += len(case)
+            result.seconds += folded.seconds
         if time.monotonic() > noted + _SECONDS_BETWEEN_NOTES:
             noted = time.monotonic()
             print(f"  {task.detector} on {task.part}: {result.files} files", file=sys.stderr, flush=True)
         yield case, folded
+    if refusal is not None and result.refused == result.files:
+        raise refusal
 
 
 def _measured(part: str, case: Case, scores: FloatArray) -> dict[str, float]:

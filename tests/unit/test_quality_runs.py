@@ -257,6 +257,21 @@ def test_what_a_detector_raises_is_its_own_problem(data: Path, monkeypatch: pyte
     assert run_task(Task("ewma", "ucr", data)).problem == "ZeroDivisionError('by zero')"
 
 
+def test_a_file_that_is_refused_counts_as_silence(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls, build_one = iter(range(100)), folding._toolkit().detector
+
+    def refuses_the_second(spec: DetectorSpec, features: tuple[str, ...]) -> Detector:
+        if next(calls) == 3:  # after the first file's head, itself, and its other future
+            raise ConfigurationError("too many features", remedy="Name fewer.")
+        return build_one(spec, features)
+
+    toolkit = replace(folding._toolkit(), detector=refuses_the_second)
+    monkeypatch.setattr(folding, "_toolkit", lambda: toolkit)
+    result = run_task(Task("ewma", "ucr", data))
+    assert (result.problem, result.files, result.refused, result.figures["ucr"]) == ("", 2, 1, 0.5)
+    assert "0.500 (1 of 2 refused)" in quality_table([result])
+
+
 def test_progress_is_told_task_by_task(data: Path) -> None:
     lines: list[str] = []
     results = run_all([Task("ewma", "ucr", data, limit=1), Task("ewma", "nulls", data, "seasonal", 2)], 1, lines.append)
