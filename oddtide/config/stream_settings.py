@@ -97,7 +97,8 @@ class ThresholdSettings(Section):
         ge=0.0,
         le=1.0,
         description="At or below this p-value; the share of ordinary readings that may be flagged. Detectors that are "
-        "calibrated on past scores (all but ewma) seldom say less than 1e-3: give them 1e-2 to 1e-3, or a score.",
+        "calibrated on past scores (all but ewma, spot and range) seldom say less than 1e-3: "
+        "give them 1e-2 to 1e-3, or a score.",
     )
     score: float | None = Field(
         default=None, ge=0.0, description="Also at or above this score (the detector's own scale)."

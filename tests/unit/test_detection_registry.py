@@ -145,8 +145,16 @@ def verdict(**fields: object) -> Verdict:
     ("fields", "line"),
     [
         (
-            {"expected": 41.2, "lower": 30.1, "upper": 52.3},
+            {"expected": 41.2, "lower": 30.1, "upper": 52.3, "model_version": "ewma/1-1a2b3c4d"},
             "value 93.1 is 8.4 sigma above the expected 41.2 (band 30.1 .. 52.3), p 1.3e-16",
+        ),
+        (
+            {"expected": 141.2, "model_version": "ewma/1-1a2b3c4d"},
+            "value 93.1 is 8.4 sigma below the expected 141.2, p 1.3e-16",
+        ),
+        (
+            {"expected": 41.2, "lower": 30.1, "upper": 52.3, "model_version": "spot/1-1a2b3c4d"},
+            "value 93.1 scores 8.4 where 41.2 was expected (band 30.1 .. 52.3), p 1.3e-16",
         ),
         (
             {"expected": 141.2, "maturity": 0.2},

@@ -148,3 +148,13 @@ def test_cuts_are_drawn_by_the_seed() -> None:
 def test_wrong_parameters_are_refused(parameters: dict[str, object]) -> None:
     with pytest.raises(ConfigurationError):
         advanced(np.zeros((1, 1)), **parameters)
+
+
+def test_a_cut_that_no_reading_of_its_window_had_is_not_asked() -> None:
+    values = np.random.default_rng(5).normal(size=(600, 3))
+    values[5:360, 1] = np.nan  # seen by the first window, missing in all of the next
+    detector = Loda(("a", "b", "c"))
+    detector.grow(1)
+    n = len(values)
+    found = detector.advance(Rows(np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64), values))
+    assert found.score[400:].max() < 10  # a cut that was never placed would find every reading thirty times stranger

@@ -6,13 +6,16 @@ from oddtide.domain.detection.events import Verdict
 
 __all__ = ["reason"]
 
+#: How the versions of detectors begin whose scores are distances from the expected value, in sigmas.
+_IN_SIGMAS = ("ewma/",)
+
 
 def reason(verdict: Verdict) -> str:
     """One line in words, from the verdict's own fields only.
 
-    ``value 93.1 is 8.4 sigma above the expected 41.2 (band 30.1 .. 52.3), p 1.3e-16``. A detector that gives a band
-    scores in sigmas; one that gives only an expected value (the nearest earlier pattern's), or none, is quoted with its
-    score. Several features: the one that contributes most is named with its share. Below full maturity ``warming up
+    ``value 93.1 is 8.4 sigma above the expected 41.2 (band 30.1 .. 52.3), p 1.3e-16``. A detector that scores otherwise
+    than in sigmas from what it expected is quoted with its score, and with the expected value and the band where it has
+    them. Several features: the one that contributes most is named with its share. Below full maturity ``warming up
     40/200`` is added.
     """
     parts = [_finding(verdict), *_share(verdict), f"p {verdict.p_value:.2g}"]
@@ -32,14 +35,14 @@ def _finding(verdict: Verdict) -> str:
         return f"{what} is missing, score {verdict.score:.3g}"
     if verdict.expected is None:
         return f"{what} {_number(verdict.value)} scores {verdict.score:.3g}"
-    if verdict.lower is None or verdict.upper is None:
-        return (
-            f"{what} {_number(verdict.value)} scores {verdict.score:.3g} where {_number(verdict.expected)} was expected"
-        )
+    band = ""
+    if verdict.lower is not None and verdict.upper is not None:
+        band = f" (band {_number(verdict.lower)} .. {_number(verdict.upper)})"
+    value, expected = _number(verdict.value), _number(verdict.expected)
+    if not verdict.model_version.startswith(_IN_SIGMAS):
+        return f"{what} {value} scores {verdict.score:.3g} where {expected} was expected{band}"
     side = "above" if verdict.value >= verdict.expected else "below"
-    distance = f"{verdict.score:.3g} sigma {side} the expected {_number(verdict.expected)}"
-    band = f"(band {_number(verdict.lower)} .. {_number(verdict.upper)})"
-    return f"{what} {_number(verdict.value)} is {distance} {band}"
+    return f"{what} {value} is {verdict.score:.3g} sigma {side} the expected {expected}{band}"
 
 
 def _share(verdict: Verdict) -> list[str]:

@@ -17,7 +17,8 @@ Contributions are the paper's: how much more surprised the cuts with a feature a
 t-statistic; the score is shared out by its positive part, evenly where no feature has any.
 
 A missing feature leaves out the cuts that look at it; a reading that leaves no cut whole is not scored. A feature that
-the first window never saw counts as missing for good. Rescaling a feature changes nothing; moving it neither, unless
+the first window never saw counts as missing for good; with two features, where every cut looks at both, nothing is
+scored then. Rescaling a feature changes nothing; moving it neither, unless
 its first window was constant (its sigma is then one millionth of its level). Time does not count.
 
 The p-value is calibrated by the series' own past scores (``calibration``). On Gaussian nulls (8 and 38 features,

@@ -106,7 +106,7 @@ def _weigh(
     n, total, squares = 0.0, 0.0, 0.0
     for k in range(len(on)):
         number = _along(on[k], by[k], work[_Z])
-        if math.isnan(number):
+        if math.isnan(number) or spots[_COUNT, k] == 0.0:  # it was never placed
             continue
         v = _where(spots, k, number, spread)
         inside = bins[k, _bin(v, bins.shape[1])] + prior / bins.shape[1]
