@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oddtide.domain.detection.alarms import AlarmRules, Alarms
-from oddtide.domain.detection.ports import Scores
+from oddtide.domain.detection.ports import DetectorSpec, Scores
 from oddtide.domain.errors import ConfigurationError
 from oddtide.domain.readings import FloatArray
+from oddtide.streams.pipeline.plan import StreamPlan
 
 pytestmark = pytest.mark.kernels
 
@@ -122,3 +124,11 @@ def test_wrong_rules_are_refused() -> None:
             AlarmRules(**given_)
     assert not AlarmRules().active
     assert AlarmRules(refractory=1).active
+
+
+def test_rules_go_on_under_another_plan_where_detectors_and_rules_are_the_same() -> None:
+    plan = StreamPlan("s", "t", alarms=AlarmRules(refractory=5))
+    assert "alarms" in plan.kept_by(replace(plan, profile_every=7))
+    assert "alarms" not in plan.kept_by(replace(plan, alarms=AlarmRules(refractory=6)))
+    assert "alarms" not in plan.kept_by(replace(plan, detectors=(DetectorSpec("range"),)))
+    assert "alarms" not in replace(plan, alarms=AlarmRules()).kept_by(replace(plan, alarms=AlarmRules()))

@@ -64,7 +64,7 @@ class StreamPlan:
     def kept_by(self, successor: StreamPlan) -> tuple[str, ...]:
         """The stages that go on with their state when ``successor`` takes the place of this plan; see ``stages``."""
         kept = ["validator"]
-        if self.alarms.active and self.alarms == successor.alarms:
+        if self._alarms_as(successor):
             kept.append("alarms")
         if self.contract.names == successor.contract.names:
             if self.profile == successor.profile:
@@ -73,6 +73,10 @@ class StreamPlan:
             if self._watches_as(successor):
                 kept.append("drift")
         return tuple(kept)
+
+    def _alarms_as(self, other: StreamPlan) -> bool:
+        same = self.detectors == other.detectors and self.contract.names == other.contract.names
+        return same and self.alarms.active and self.alarms == other.alarms
 
     def _watches_as(self, other: StreamPlan) -> bool:
         mine, theirs = self.drift, other.drift

@@ -7,7 +7,7 @@ come to the same state:
 - *profiles* go on where the features and the profile (``light``, ``deep``) are the same;
 - a *detector* goes on where its kind, parameters, label and the stream's features are the same; a trained one goes on
   with its model; every other starts anew and warms up;
-- the *alarms*' runs and refractory periods go on where the rules are the same;
+- the *alarms*' runs and refractory periods go on where the rules, the detectors and the features are the same;
 - *drift* monitors go on where the features, the method and its confidence are the same, and the first detector, whose
   score they watch, goes on.
 """
