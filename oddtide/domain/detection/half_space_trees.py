@@ -26,13 +26,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from oddtide.domain.detection.calibrated import Calibrated
 from oddtide.domain.detection.calibration import Calibration
 from oddtide.domain.detection.half_space_forest import plant, run_forest
 from oddtide.domain.detection.ports import DetectorSpec, Rows, Scores
 from oddtide.domain.detection.settings import check_range, read_settings, version_of
 from oddtide.domain.detection.slots import check_rows, columns, shared_out
-from oddtide.domain.readings import IntArray
-from oddtide.domain.slots import SlotColumns, SlotState
+from oddtide.domain.slots import SlotColumns
 
 __all__ = ["HalfSpaceTrees", "HalfSpaceTreesSettings"]
 
@@ -61,7 +61,7 @@ class HalfSpaceTreesSettings:
         check_range("seed", self.seed, 0, 2**63 - 1)
 
 
-class HalfSpaceTrees:
+class HalfSpaceTrees(Calibrated):
     """The detector ``half_space_trees``. Deterministic given ``seed``, which every series shares."""
 
     def __init__(self, features: tuple[str, ...], settings: HalfSpaceTreesSettings | None = None) -> None:
@@ -89,48 +89,6 @@ class HalfSpaceTrees:
     def warm_up(self) -> int:
         """One window to count, and the scores that calibration needs."""
         return self._settings.window + self._calibration.minimum
-
-    @property
-    def version(self) -> str:
-        """Algorithm, parameters and features."""
-        return self._version
-
-    def grow(self, slots: int) -> None:
-        """Make room for slots ``0 .. slots-1``."""
-        self._columns.grow(slots)
-        self._calibration.grow(slots)
-
-    def score(self, rows: Rows) -> Scores:
-        """Score each row by what is known now."""
-        return self._run(rows, learn=False)
-
-    def learn(self, rows: Rows) -> None:
-        """Learn the rows in order: each is weighed first, since calibration learns from scores."""
-        self._run(rows, learn=True)
-
-    def advance(self, rows: Rows) -> Scores:
-        """Row by row: score, then learn."""
-        return self._run(rows, learn=True)
-
-    def forget(self, slots: IntArray) -> None:
-        """Reset ``slots``."""
-        self._columns.forget(slots)
-        self._calibration.forget(slots)
-
-    @property
-    def bytes_per_slot(self) -> int:
-        """What the module says, for these parameters."""
-        return self._columns.bytes_per_slot + self._calibration.bytes_per_slot
-
-    def extract(self, slots: IntArray) -> SlotState:
-        """Copies of the rows of ``slots``."""
-        return {**self._columns.extract(slots), **self._calibration.extract(slots)}
-
-    def insert(self, slots: IntArray, state: SlotState) -> None:
-        """Replace the rows of ``slots``. Raises ``StateMismatchError`` for a state of other features or parameters."""
-        self._columns.check(slots, state)
-        self._calibration.insert(slots, state)
-        self._columns.insert(slots, state)
 
     def _run(self, rows: Rows, *, learn: bool) -> Scores:
         n, d = len(rows), len(self._features)

@@ -66,6 +66,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from oddtide.domain.detection.calibrated import Calibrated
 from oddtide.domain.detection.calibration import Calibration
 from oddtide.domain.detection.mahalanobis_laws import apply_laws
 from oddtide.domain.detection.mahalanobis_space import FARTHEST, FLOOR, LAW, ROWS, run_space
@@ -73,8 +74,8 @@ from oddtide.domain.detection.ports import DetectorSpec, Rows, Scores
 from oddtide.domain.detection.settings import check_range, read_settings, version_of
 from oddtide.domain.detection.slots import check_rows, columns
 from oddtide.domain.errors import ConfigurationError
-from oddtide.domain.readings import FloatArray, IntArray
-from oddtide.domain.slots import SlotColumns, SlotState
+from oddtide.domain.readings import FloatArray
+from oddtide.domain.slots import SlotColumns
 from oddtide.domain.statistics.pvalues import gaussian_quantile
 
 __all__ = ["FARTHEST", "FLOOR", "MOST_FEATURES", "Mahalanobis", "MahalanobisSettings"]
@@ -118,7 +119,7 @@ class MahalanobisSettings:
             )
 
 
-class Mahalanobis:
+class Mahalanobis(Calibrated):
     """The detector ``mahalanobis``. Deterministic; no randomness."""
 
     def __init__(self, features: tuple[str, ...], settings: MahalanobisSettings | None = None) -> None:
@@ -153,48 +154,6 @@ class Mahalanobis:
     def warm_up(self) -> int:
         """Readings of a series to learn before its scores are valid."""
         return self._settings.warm_up
-
-    @property
-    def version(self) -> str:
-        """Algorithm, parameters and features."""
-        return self._version
-
-    def grow(self, slots: int) -> None:
-        """Make room for slots ``0 .. slots-1``."""
-        self._columns.grow(slots)
-        self._calibration.grow(slots)
-
-    def score(self, rows: Rows) -> Scores:
-        """Score each row by what is known now."""
-        return self._run(rows, learn=False)
-
-    def learn(self, rows: Rows) -> None:
-        """Learn the rows in order: each is measured first, since calibration and bands learn from that."""
-        self._run(rows, learn=True)
-
-    def advance(self, rows: Rows) -> Scores:
-        """Row by row: score, then learn."""
-        return self._run(rows, learn=True)
-
-    def forget(self, slots: IntArray) -> None:
-        """Reset ``slots``."""
-        self._columns.forget(slots)
-        self._calibration.forget(slots)
-
-    @property
-    def bytes_per_slot(self) -> int:
-        """What the module says, for these parameters."""
-        return self._columns.bytes_per_slot + self._calibration.bytes_per_slot
-
-    def extract(self, slots: IntArray) -> SlotState:
-        """Copies of the rows of ``slots``."""
-        return {**self._columns.extract(slots), **self._calibration.extract(slots)}
-
-    def insert(self, slots: IntArray, state: SlotState) -> None:
-        """Replace the rows of ``slots``. Raises ``StateMismatchError`` for a state of other features or parameters."""
-        self._columns.check(slots, state)
-        self._calibration.insert(slots, state)
-        self._columns.insert(slots, state)
 
     def _run(self, rows: Rows, *, learn: bool) -> Scores:
         n, d = len(rows), len(self._features)

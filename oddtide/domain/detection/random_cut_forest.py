@@ -56,14 +56,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from oddtide.domain.detection.calibrated import Calibrated
 from oddtide.domain.detection.calibration import Calibration
 from oddtide.domain.detection.ports import DetectorSpec, Rows, Scores
 from oddtide.domain.detection.random_cut_trees import BOX, COUNTS, run_trees
 from oddtide.domain.detection.settings import check_range, read_settings, version_of
 from oddtide.domain.detection.slots import check_rows, columns, shared_out
 from oddtide.domain.errors import ConfigurationError
-from oddtide.domain.readings import IntArray
-from oddtide.domain.slots import SlotColumns, SlotState
+from oddtide.domain.slots import SlotColumns
 
 __all__ = ["RandomCutForest", "RandomCutForestSettings"]
 
@@ -95,7 +95,7 @@ class RandomCutForestSettings:
         check_range("seed", self.seed, 0, 2**63 - 1)
 
 
-class RandomCutForest:
+class RandomCutForest(Calibrated):
     """The detector ``random_cut_forest``. Deterministic given ``seed``, which every series shares."""
 
     def __init__(self, features: tuple[str, ...], settings: RandomCutForestSettings | None = None) -> None:
@@ -134,48 +134,6 @@ class RandomCutForest:
     def warm_up(self) -> int:
         """A full sample, and the scores that calibration needs."""
         return self._settings.samples + self._settings.shingle - 1 + self._calibration.minimum
-
-    @property
-    def version(self) -> str:
-        """Algorithm, parameters and features."""
-        return self._version
-
-    def grow(self, slots: int) -> None:
-        """Make room for slots ``0 .. slots-1``."""
-        self._columns.grow(slots)
-        self._calibration.grow(slots)
-
-    def score(self, rows: Rows) -> Scores:
-        """Score each row by what is known now."""
-        return self._run(rows, learn=False)
-
-    def learn(self, rows: Rows) -> None:
-        """Learn the rows in order: each is weighed first, since calibration learns from scores."""
-        self._run(rows, learn=True)
-
-    def advance(self, rows: Rows) -> Scores:
-        """Row by row: score, then learn."""
-        return self._run(rows, learn=True)
-
-    def forget(self, slots: IntArray) -> None:
-        """Reset ``slots``."""
-        self._columns.forget(slots)
-        self._calibration.forget(slots)
-
-    @property
-    def bytes_per_slot(self) -> int:
-        """What the module says, for these parameters."""
-        return self._columns.bytes_per_slot + self._calibration.bytes_per_slot
-
-    def extract(self, slots: IntArray) -> SlotState:
-        """Copies of the rows of ``slots``."""
-        return {**self._columns.extract(slots), **self._calibration.extract(slots)}
-
-    def insert(self, slots: IntArray, state: SlotState) -> None:
-        """Replace the rows of ``slots``. Raises ``StateMismatchError`` for a state of other features or parameters."""
-        self._columns.check(slots, state)
-        self._calibration.insert(slots, state)
-        self._columns.insert(slots, state)
 
     def _run(self, rows: Rows, *, learn: bool) -> Scores:
         n, d = len(rows), len(self._features)
