@@ -58,9 +58,8 @@ class DetectorSettings(Section):
 
     kind: str = Field(
         min_length=1,
-        description="ewma, half_space_trees, loda, mahalanobis, discord, random_cut_forest, "
-        "spot, range, river:<Class> or pyod:<Class>; "
-        "`oddtide models` trains pyod.",
+        description="auto (what suits the number of features), ewma, half_space_trees, loda, mahalanobis, discord, "
+        "random_cut_forest, spot, range, river:<Class> or pyod:<Class>; `oddtide models` trains pyod.",
     )
     parameters: dict[str, Any] = Field(default_factory=dict, description="The detector's own parameters.")
     label: str = Field(default="", description="A name to tell two of the same kind apart.")
@@ -178,9 +177,9 @@ class StreamSettings(Section):
     )
     profile: Literal["light", "deep"] | None = Field(
         default=None,
-        description="light: validation, moments, EWMA. deep: also quantile sketches, drift and every detector. "
-        "Unset: light where the only detectors are ewma. With one EWMA deep took 1.7 times as long as light "
-        "(docs/benchmarks.md).",
+        description="light: validation, moments, built-in detectors. deep: also quantile sketches, drift, river's and "
+        "PyOD's detectors. Unset: light where every detector is built in and nothing is said of drift. With one EWMA "
+        "deep took 1.7 times as long as light (docs/benchmarks.md).",
     )
     profile_every: int = Field(
         default=1_000, ge=0, description="Publish a series' profile every so many of its readings (count); 0: never."
@@ -205,9 +204,11 @@ class StreamSettings(Section):
 
     @model_validator(mode="after")
     def _affordable(self) -> StreamSettings:
-        heavy = [detector.kind for detector in self.detectors if detector.kind != "ewma"]
-        if self.profile == "light" and heavy:
-            raise ValueError(f"profile 'light' has room for ewma only, not {heavy[0]!r}; set profile = \"deep\"")
+        foreign = [detector.kind for detector in self.detectors if ":" in detector.kind]
+        if self.profile == "light" and foreign:
+            raise ValueError(
+                f"profile 'light' has room for built-in detectors only, not {foreign[0]!r}; set profile = \"deep\""
+            )
         return self
 
     def topic_for(self, prefix: str) -> str:
@@ -221,17 +222,19 @@ class StreamSettings(Section):
     def plan(self, prefix: str) -> StreamPlan:
         """Everything that decides this stream's verdicts, as plain values."""
         from oddtide.domain.detection.alarms import AlarmRules
+        from oddtide.domain.detection.auto import expanded
         from oddtide.domain.detection.ports import DetectorSpec
         from oddtide.domain.detection.threshold import ThresholdRule
         from oddtide.domain.drift.policy import DriftPolicy
         from oddtide.streams.pipeline.plan import StreamPlan
 
-        light = all(detector.kind == "ewma" for detector in self.detectors)
+        light = "drift" not in self.model_fields_set and all(":" not in d.kind for d in self.detectors)
+        named = [DetectorSpec(d.kind, dict(d.parameters), d.label) for d in self.detectors]
         return StreamPlan(
             name=self.name,
             topic=self.topic_for(prefix),
             contract=self._contract(),
-            detectors=tuple(DetectorSpec(d.kind, dict(d.parameters), d.label) for d in self.detectors),
+            detectors=expanded(named, len(self.features)),
             threshold=ThresholdRule(self.threshold.p_value, self.threshold.score),
             alarms=AlarmRules(**self.threshold.rules()),
             drift=DriftPolicy(**self.drift.model_dump()),

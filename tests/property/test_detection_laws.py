@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oddtide.domain.detection import Rows, Scores, combine
+from oddtide.domain.detection import Rows, Scores
 from oddtide.domain.detection.calibration import Calibration, tail_p_values
 from oddtide.domain.detection.discord import Discord, DiscordSettings
+from oddtide.domain.detection.ensemble import Ensemble
 from oddtide.domain.detection.ewma import Ewma, EwmaSettings
 from oddtide.domain.detection.half_space_trees import HalfSpaceTrees, HalfSpaceTreesSettings
 from oddtide.domain.detection.mahalanobis import Mahalanobis, MahalanobisSettings
@@ -272,7 +273,9 @@ def test_bonferroni_stays_a_probability(p_values: list[float], tests: int) -> No
         min_size=1, max_size=4,
     )
 )  # fmt: skip
-def test_the_combination_is_bonferroni_over_the_mature(draw: list[list[tuple[float, float, int]]]) -> None:
+def test_the_combination_is_bonferroni_over_the_mature_while_there_is_no_past(
+    draw: list[list[tuple[float, float, int]]],
+) -> None:
     needed = [5 + 3 * i for i in range(len(draw))]
     parts = [
         Scores(
@@ -284,7 +287,9 @@ def test_the_combination_is_bonferroni_over_the_mature(draw: list[list[tuple[flo
         )
         for i, (rows, need) in enumerate(zip(draw, needed, strict=True))
     ]
-    combined = combine(parts, needed)
+    ensemble = Ensemble()
+    ensemble.grow(4)
+    combined = ensemble.combine(np.arange(4), parts, needed, np.ones(4, dtype=np.bool_))
     for row in range(4):
         mature = [i for i, part in enumerate(parts) if part.seen[row] >= needed[i]]
         driver = min(mature, key=lambda i: float(parts[i].p_value[row])) if mature else 0

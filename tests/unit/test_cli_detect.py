@@ -139,7 +139,7 @@ def test_several_features_and_a_detector_with_parameters(tmp_path: Path) -> None
 def test_threshold_and_profile_are_taken(file: str) -> None:
     by_score = run(file, "--threshold", "2.5", "--output", "jsonl").stdout.splitlines()
     assert len(by_score) > 1
-    assert min(json.loads(line)["score"] for line in by_score) >= 2.5
+    assert min(json.loads(line)["own_score"] for line in by_score) >= 2.5
     assert run(file, "--profile", "deep").exit_code == 0
 
 

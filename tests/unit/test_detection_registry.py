@@ -6,23 +6,21 @@ import subprocess
 import sys
 
 import numba
-import numpy as np
 import pytest
 
 from oddtide.domain.detection import (
     Detector,
     DetectorSpec,
     FeatureVerdict,
-    Scores,
     Verdict,
     build_detector,
-    combine,
     known_detectors,
     reason,
 )
+from oddtide.domain.detection.auto import auto_detectors, expanded
 from oddtide.domain.detection.ewma import Ewma
 from oddtide.domain.detection.settings import nearest, read_settings
-from oddtide.domain.errors import ConfigurationError, UsageError
+from oddtide.domain.errors import ConfigurationError
 from oddtide.domain.statistics.kernels import kernel
 
 
@@ -97,47 +95,29 @@ def test_kernels_compile_where_no_folder_is_writable(monkeypatch: pytest.MonkeyP
     assert kernel(double)(4.0) == 8.0
 
 
-def scores(score: float, p: float, seen: int, *, expected: float | None = None) -> Scores:
-    column = None if expected is None else np.array([[expected]])
-    return Scores(
-        np.array([score]), np.array([p]), np.array([[score]]), np.array([seen]), column, column, column
-    )  # fmt: skip
+def test_auto_is_expanded_into_what_it_stands_for() -> None:
+    ewma, auto = DetectorSpec("ewma"), DetectorSpec("auto")
+    assert expanded([ewma], 1) == (ewma,)
+    assert expanded([auto], 1) == auto_detectors(1) != auto_detectors(2)
+    assert expanded([auto], 2) == auto_detectors(2)
+    slow = DetectorSpec(auto_detectors(1)[0].kind, {"slow": True})
+    assert expanded([slow, auto], 1) == (slow, *auto_detectors(1)[1:])
+    for features in (1, 2, 40):
+        for spec in auto_detectors(features):
+            assert spec.kind in known_detectors()
 
 
-def test_one_detector_is_not_corrected() -> None:
-    only = scores(4.0, 0.02, 50)
-    combined = combine([only], [30])
-    assert combined.scores is only
-    assert (combined.driver[0], combined.needed[0]) == (0, 30)
-
-
-def test_the_smallest_p_value_drives_and_pays_for_being_chosen() -> None:
-    combined = combine([scores(4.0, 0.02, 50, expected=1.0), scores(0.9, 0.001, 400), scores(0, 1.0, 3)], [30, 300, 9])
-    assert combined.driver.tolist() == [1]
-    assert combined.needed.tolist() == [300]
-    assert combined.scores.p_value[0] == pytest.approx(0.002)
-    assert combined.scores.score[0] == 0.9
-    assert combined.scores.expected is not None
-    assert np.isnan(combined.scores.expected[0, 0])
-
-
-def test_while_none_is_mature_the_first_speaks() -> None:
-    combined = combine([scores(0, 1.0, 2), scores(0, 1.0, 2)], [30, 5])
-    assert (combined.driver[0], combined.needed[0], combined.scores.p_value[0]) == (0, 30, 1.0)
-    assert combined.scores.expected is None
-
-
-def test_nothing_to_combine_is_refused() -> None:
-    with pytest.raises(UsageError):
-        combine([], [])
-    with pytest.raises(UsageError):
-        combine([scores(1, 1, 1)], [1, 2])
+@pytest.mark.parametrize("spec", [DetectorSpec("auto", {"limit": 3}), DetectorSpec("auto", label="mine")])
+def test_auto_takes_nothing(spec: DetectorSpec) -> None:
+    with pytest.raises(ConfigurationError, match="auto was given") as refused:
+        expanded([spec], 1)
+    assert "spot" in str(refused.value.remedy)
 
 
 def verdict(**fields: object) -> Verdict:
     basis: dict[str, object] = {
         "id": "1", "stream": "s", "series": "k", "time": "2026-01-01T00:00:00Z", "feature": "value", "value": 93.1,
-        "score": 8.4, "p_value": 1.3e-16, "is_anomaly": True, "seen": 40, "needed": 200,
+        "score": 15.9, "own_score": 8.4, "p_value": 1.3e-16, "is_anomaly": True, "seen": 40, "needed": 200,
     }  # fmt: skip
     return Verdict(**{**basis, **fields})  # type: ignore[arg-type]  # a mapping of fields is not typed field by field
 
@@ -161,17 +141,18 @@ def verdict(**fields: object) -> Verdict:
             {"expected": 141.2, "maturity": 0.2},
             "value 93.1 scores 8.4 where 141.2 was expected, p 1.3e-16, warming up 40/200",
         ),
-        ({"score": 0.987}, "value 93.1 scores 0.987, p 1.3e-16"),
-        ({"value": None, "score": 0.0, "p_value": 1.0, "feature": "flow"}, "flow is missing, score 0, p 1"),
+        ({"own_score": 0.987}, "value 93.1 scores 0.987, p 1.3e-16"),
+        ({"value": None, "own_score": 0.0, "p_value": 1.0, "feature": "flow"}, "flow is missing, score 0, p 1"),
         (
             {
                 "score": 10.0,
+                "own_score": 4.2,
                 "features": {
                     "value": FeatureVerdict(value=93.1, contribution=7.1),
                     "flow": FeatureVerdict(value=1.0, contribution=2.9),
                 },
             },
-            "value 93.1 scores 10, 71% of the score over 2 features, p 1.3e-16",
+            "value 93.1 scores 4.2, 71% of the score over 2 features, p 1.3e-16",
         ),
     ],
 )

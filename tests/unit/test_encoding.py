@@ -31,7 +31,12 @@ def test_a_value_comes_back_to_the_bit(series: str, time: int, value: float) -> 
     assert (readings.series[0], readings.times[0], readings.values[0, 0]) == (series, time, value)
 
 
-@given(NAMES, TIMES, st.dictionaries(st.sampled_from(["a", "b"]), NUMBERS, min_size=1), st.dictionaries(NAMES, NAMES))
+@given(
+    NAMES,
+    TIMES,
+    st.dictionaries(st.sampled_from(["a", "b"]), NUMBERS, min_size=1),
+    st.dictionaries(NAMES, NAMES, max_size=Contract().max_labels),
+)
 def test_features_and_labels_come_back(
     series: str, time: int, values: Mapping[str, float], labels: Mapping[str, str]
 ) -> None:

@@ -94,7 +94,7 @@ def test_the_data_folder_is_relative_to_the_file_or_to_the_working_folder(
         ("[[streams]]\nfeatures = ['a', 'a']", ("'a' is there twice as feature",)),
         ("[[streams]]\ndetectors = ['ewma', 'ewma']", ("twice as detector", "label")),
         ("[[streams]]\nfeatures = [{name='a', minimum=2.0, maximum=1.0}]", ("minimum 2.0 is above maximum 1.0",)),
-        ("[[streams]]\nprofile = 'light'\ndetectors = ['half_space_trees']", ("'light'", 'profile = "deep"')),
+        ("[[streams]]\nprofile = 'light'\ndetectors = ['river:LODA']", ("'light'", 'profile = "deep"')),
         ("[[streams]]\n[[streams]]", ("stream 'readings' is declared twice",)),
         ("[[streams]]\nname='a'\ntopic='t'\n[[streams]]\nname='b'\ntopic='t'", ("topic 't' is declared twice",)),
         ("[[streams]]\nname='a b'", ("streams.0.name", "'a b'")),

@@ -189,7 +189,7 @@ def _lap(spec: DetectorSpec, readings: Readings, names: tuple[str, ...], p_value
     seconds = clock.perf_counter() - began
     assert verdicts is not None
     valid = verdicts.scores.seen >= verdicts.needed
-    return _Lap(spec.name, verdicts.scores.score, verdicts.is_anomaly, valid, seconds)
+    return _Lap(spec.name, verdicts.surprises(slice(None)), verdicts.is_anomaly, valid, seconds)
 
 
 def _decoded(readings: Readings) -> Decoded:

@@ -14,14 +14,15 @@ from oddtide.adapters.files.rows import RefusedRow
 from oddtide.config.facade.scorer import Tally
 from oddtide.domain.detection.events import Verdict
 from oddtide.domain.readings import FloatArray, IntArray
+from oddtide.domain.statistics import surprise
 from oddtide.streams.pipeline.verdicts import VerdictColumns
 
 __all__ = ["COLUMNS", "Detections", "columns_of", "pick"]
 
 #: The columns of a flat verdict, in order.
 COLUMNS = (
-    "id", "series", "time", "feature", "value", "score", "p_value", "alarm_score", "is_anomaly", "expected",
-    "lower", "upper", "maturity",
+    "id", "series", "time", "feature", "value", "score", "p_value", "own_score", "alarm_score", "is_anomaly",
+    "expected", "lower", "upper", "maturity",
 )  # fmt: skip
 _SHOWN = 10
 
@@ -51,6 +52,7 @@ def pick(verdicts: VerdictColumns, index: IntArray) -> VerdictColumns:
         needed=verdicts.needed[index],
         is_anomaly=verdicts.is_anomaly[index],
         alarm_p=rows(verdicts.alarm_p),
+        shares=rows(verdicts.shares),
     )
 
 
@@ -72,8 +74,9 @@ def columns_of(verdicts: VerdictColumns) -> dict[str, Any]:
         "time": readings.times.astype("datetime64[ns]"),
         "feature": [verdicts.origin.features[i] for i in main.tolist()],
         "value": of_main(readings.values),
-        "score": scores.score,
+        "score": surprise(scores.p_value),
         "p_value": scores.p_value,
+        "own_score": scores.score,
         "alarm_score": np.array([verdicts.alarm_score(i) for i in range(len(verdicts))]),
         "is_anomaly": verdicts.is_anomaly,
         "expected": of_main(scores.expected),
@@ -144,7 +147,7 @@ class Detections(Sequence[Verdict]):
 
     @property
     def score(self) -> FloatArray:
-        """Scores, the detector's own scale."""
+        """Surprise, ``-log10`` of the p-value: comparable across series and detectors."""
         return self._numbers("score")
 
     @property

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import TypeAlias
 
+from oddtide.domain.detection.auto import expanded
 from oddtide.domain.detection.ports import DetectorSpec
 from oddtide.domain.detection.threshold import ThresholdRule
 from oddtide.domain.errors import UsageError
@@ -60,7 +61,7 @@ def make_plan(
     """The plan for data at hand: the pipeline of a stream, with a contract that takes times of any year and, where
     there are several features, readings that lack some."""
     _check_share(p_value)
-    specs = parse_detectors(detector)
+    specs = expanded(parse_detectors(detector), len(features))
     rules = tuple(FeatureRule(feature, required=len(features) == 1) for feature in features)
     rule = ThresholdRule() if p_value is None else ThresholdRule(p_value)
     return StreamPlan(

@@ -24,8 +24,9 @@ What is here, one algorithm a file:
 - ``spot``: how probable is a value this far out? Extreme-value tails on both sides of a moving mean.
 - ``range``: is this a record, and by how much? The outermost readings so far, and nothing else.
 - ``calibration``: p-values from past scores alone, for detectors that have no distribution of their own.
-- ``combine``: several detectors on one stream. ``threshold``: the rule. ``alarms``: which strange
-  readings may raise one (direction, effect, duration, refractory period). ``explain``: the verdict in words.
+- ``ensemble``: several detectors on one stream. ``auto``: which, where nobody says. ``threshold``: the rule.
+  ``alarms``: which strange readings may raise one (direction, effect, duration, refractory period). ``explain``: the
+  verdict in words.
 - ``registry``: from a name in the configuration to a detector; adapters add whole families to it.
 
 A detector is anything that keeps the laws of ``ports.Detector``; they are tested for every implementation in
@@ -35,7 +36,6 @@ which slot is the pipeline's business.
 
 from __future__ import annotations
 
-from oddtide.domain.detection.combine import Combined, combine
 from oddtide.domain.detection.events import AnomalyDetected, FeatureVerdict, Verdict
 from oddtide.domain.detection.explain import reason
 from oddtide.domain.detection.ports import Adoptable, Detector, DetectorSpec, Rows, Scores
@@ -45,7 +45,6 @@ from oddtide.domain.detection.threshold import ThresholdRule
 __all__ = [
     "Adoptable",
     "AnomalyDetected",
-    "Combined",
     "Detector",
     "DetectorSpec",
     "FeatureVerdict",
@@ -54,7 +53,6 @@ __all__ = [
     "ThresholdRule",
     "Verdict",
     "build_detector",
-    "combine",
     "known_detectors",
     "reason",
 ]

@@ -25,10 +25,11 @@ class Verdict(Event, frozen=True, kw_only=True):
 
     ``value``, ``expected``, ``lower`` and ``upper`` repeat those of ``feature``, the one that contributes
     most (for a stream of one feature, that one). ``maturity`` is ``seen / needed`` capped at 1; below 1 the
-    detector is still warming up and ``p_value`` is 1. ``p_value`` is in (0, 1]; with several detectors it is the
-    Bonferroni-corrected smallest and ``detector`` names the one that gave it. Contributions sum to ``score``.
-    ``alarm_score`` is ``-log10`` of the p-value, comparable across series and detectors, where the stream's rules for
-    alarms let the reading raise one, else 0: a threshold may be swept over it.
+    detector is still warming up and ``p_value`` is 1. ``p_value`` is in (0, 1]; with several detectors it is that of
+    all together and ``detector`` names the one that found the reading least probable. ``score`` is the surprise,
+    ``-log10`` of the p-value, comparable across series and detectors; contributions sum to it. ``own_score`` is that
+    detector's score on its own scale. ``alarm_score`` is the score where the stream's rules for alarms let the reading
+    raise one, else 0: a threshold may be swept over it.
     ``suppressed_by`` is the id of the planned work during which the reading was made: such a verdict is no anomaly,
     whatever its score, and the detectors did not learn the reading.
     """
@@ -42,6 +43,7 @@ class Verdict(Event, frozen=True, kw_only=True):
     score: float
     p_value: float
     is_anomaly: bool
+    own_score: float = 0.0
     alarm_score: float = 0.0
     expected: float | None = None
     lower: float | None = None

@@ -32,17 +32,17 @@ def _number(value: float) -> str:
 def _finding(verdict: Verdict) -> str:
     what = verdict.feature or "value"
     if verdict.value is None:
-        return f"{what} is missing, score {verdict.score:.3g}"
+        return f"{what} is missing, score {verdict.own_score:.3g}"
     if verdict.expected is None:
-        return f"{what} {_number(verdict.value)} scores {verdict.score:.3g}"
+        return f"{what} {_number(verdict.value)} scores {verdict.own_score:.3g}"
     band = ""
     if verdict.lower is not None and verdict.upper is not None:
         band = f" (band {_number(verdict.lower)} .. {_number(verdict.upper)})"
     value, expected = _number(verdict.value), _number(verdict.expected)
     if not verdict.model_version.startswith(_IN_SIGMAS):
-        return f"{what} {value} scores {verdict.score:.3g} where {expected} was expected{band}"
+        return f"{what} {value} scores {verdict.own_score:.3g} where {expected} was expected{band}"
     side = "above" if verdict.value >= verdict.expected else "below"
-    return f"{what} {value} is {verdict.score:.3g} sigma {side} the expected {expected}{band}"
+    return f"{what} {value} is {verdict.own_score:.3g} sigma {side} the expected {expected}{band}"
 
 
 def _share(verdict: Verdict) -> list[str]:

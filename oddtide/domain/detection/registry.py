@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
+from oddtide.domain.detection.auto import AUTO
 from oddtide.domain.detection.ports import Detector, DetectorSpec
 from oddtide.domain.detection.settings import nearest
 from oddtide.domain.errors import ConfigurationError
@@ -91,6 +92,6 @@ def build_detector(spec: DetectorSpec, features: tuple[str, ...], *, families: M
     family, colon, _ = spec.kind.partition(":")
     build = families.get(family) if colon else _BUILT_IN.get(spec.kind)
     if build is None:
-        known = [*_BUILT_IN, *(f"{name}:<Class>" for name in families)]
+        known = [AUTO, *_BUILT_IN, *(f"{name}:<Class>" for name in families)]
         raise ConfigurationError(f"There is no detector {spec.kind!r}.", remedy=nearest(spec.kind, known))
     return build(spec, features)

@@ -12,6 +12,6 @@ This is a leaf: it imports nothing of oddtide, and every domain may use it.
 
 from __future__ import annotations
 
-from oddtide.domain.statistics.pvalues import SMALLEST_P, bonferroni, gaussian_p, gaussian_quantile
+from oddtide.domain.statistics.pvalues import SMALLEST_P, bonferroni, gaussian_p, gaussian_quantile, surprise
 
-__all__ = ["SMALLEST_P", "bonferroni", "gaussian_p", "gaussian_quantile"]
+__all__ = ["SMALLEST_P", "bonferroni", "gaussian_p", "gaussian_quantile", "surprise"]

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["SMALLEST_P", "bonferroni", "gaussian_p", "gaussian_quantile"]
+__all__ = ["SMALLEST_P", "bonferroni", "gaussian_p", "gaussian_quantile", "surprise"]
 
 #: No p-value is smaller: 0 would claim certainty, and its logarithm could not be drawn.
 SMALLEST_P = 1e-300
@@ -38,3 +38,9 @@ def bonferroni(p_values: NDArray[np.float64], tests: NDArray[np.float64] | float
     (Bonferroni 1936; conservative when they agree)."""
     corrected: NDArray[np.float64] = np.minimum(1.0, np.maximum(p_values * tests, SMALLEST_P))
     return corrected
+
+
+def surprise(p_values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """``-log10(p)``: 0 for p 1, 6 for one in a million. ``p_values`` lie in (0, 1]."""
+    surprises: NDArray[np.float64] = np.maximum(-np.log10(p_values), 0.0) + 0.0  # no -0
+    return surprises

@@ -68,7 +68,8 @@ def _encode(columns: VerdictColumns, start: int, stop: int) -> bytes:
         "offset": readings.offsets[part],
         "row": readings.rows[part],
         "arrival": readings.arrivals[part],
-        "score": scores.score[part],
+        "score": columns.surprises(part),
+        "own_score": scores.score[part],
         "p_value": scores.p_value[part],
         "is_anomaly": columns.is_anomaly[part],
         "seen": scores.seen[part],
@@ -82,9 +83,10 @@ def _encode(columns: VerdictColumns, start: int, stop: int) -> bytes:
         data["alarm_p"] = columns.alarm_p[part]
     if readings.labels:
         data["labels"] = _texts(readings.labels[start:stop]).dictionary_encode()
+    contributions = columns.contributions(part)
     for j, feature in enumerate(origin.features):
         data[f"value:{feature}"] = readings.values[part, j]
-        data[f"contribution:{feature}"] = scores.contributions[part, j]
+        data[f"contribution:{feature}"] = contributions[:, j]
         for name in _BLOCKS:
             block = getattr(scores, name)
             if block is not None:
@@ -153,14 +155,15 @@ def _decode(frame: bytes) -> VerdictColumns:
         LabelsColumn.of(orjson.loads(text) if text else None for text in labels),
     )
     scores = Scores(
-        column("score"), column("p_value"), contributions, column("seen"), block("expected"), block("lower"),
+        column("own_score"), column("p_value"), contributions, column("seen"), block("expected"), block("lower"),
         block("upper"),
     )  # fmt: skip
     under = table.column("suppressed_by").to_pylist() if "suppressed_by" in table.column_names else []
     alarm_p = column("alarm_p") if "alarm_p" in table.column_names else None
     return VerdictColumns(
-        origin, readings, scores, column("driver"), column("needed"), column("is_anomaly"), _suppressed(under), alarm_p
-    )
+        origin, readings, scores, column("driver"), column("needed"), column("is_anomaly"), _suppressed(under), alarm_p,
+        contributions,
+    )  # fmt: skip
 
 
 def _suppressed(under: list[str | None]) -> Suppressed | None:

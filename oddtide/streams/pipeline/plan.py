@@ -64,7 +64,10 @@ class StreamPlan:
     def kept_by(self, successor: StreamPlan) -> tuple[str, ...]:
         """The stages that go on with their state when ``successor`` takes the place of this plan; see ``stages``."""
         kept = ["validator"]
-        if self._alarms_as(successor):
+        same = self.detectors == successor.detectors and self.contract.names == successor.contract.names
+        if same and len(self.detectors) > 1:
+            kept.append("ensemble")
+        if same and self.alarms.active and self.alarms == successor.alarms:
             kept.append("alarms")
         if self.contract.names == successor.contract.names:
             if self.profile == successor.profile:
@@ -73,10 +76,6 @@ class StreamPlan:
             if self._watches_as(successor):
                 kept.append("drift")
         return tuple(kept)
-
-    def _alarms_as(self, other: StreamPlan) -> bool:
-        same = self.detectors == other.detectors and self.contract.names == other.contract.names
-        return same and self.alarms.active and self.alarms == other.alarms
 
     def _watches_as(self, other: StreamPlan) -> bool:
         mine, theirs = self.drift, other.drift

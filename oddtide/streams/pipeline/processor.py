@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from oddtide.domain.detection.combine import combine
 from oddtide.domain.detection.ports import Adoptable, Rows
 from oddtide.domain.errors import StateMismatchError
 from oddtide.domain.observability.controls import ControlApplied, ControlsInForce
@@ -259,7 +258,7 @@ class PartitionProcessor:
         events: list[Published] = []
         if stages.drift is not None:
             events = stages.drift.watch(kept, rows, stages.detectors, scored, untaught)
-        combined = combine(scored, [detector.warm_up for detector in stages.detectors])
+        combined = stages.combined(slots, scored, untaught)
         scores, alarm_p = combined.scores, None
         if stages.alarms is not None:
             alarm_p = stages.alarms.judge(slots, kept.values, scores, untaught)

@@ -7,6 +7,7 @@ come to the same state:
 - *profiles* go on where the features and the profile (``light``, ``deep``) are the same;
 - a *detector* goes on where its kind, parameters, label and the stream's features are the same; a trained one goes on
   with its model; every other starts anew and warms up;
+- the *ensemble*'s past goes on where the detectors and the features are the same;
 - the *alarms*' runs and refractory periods go on where the rules, the detectors and the features are the same;
 - *drift* monitors go on where the features, the method and its confidence are the same, and the first detector, whose
   score they watch, goes on.
@@ -14,13 +15,17 @@ come to the same state:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from oddtide.domain.detection.alarms import Alarms
-from oddtide.domain.detection.ports import Detector
+from oddtide.domain.detection.ensemble import Combined, Ensemble, alone
+from oddtide.domain.detection.ports import Detector, Scores
 from oddtide.domain.quality.validation import Validator
+from oddtide.domain.readings import IntArray
 from oddtide.domain.slots import PerSlot
 from oddtide.streams.codecs.readings import ReadingDecoder
 from oddtide.streams.pipeline.drifting import DriftStage
@@ -40,6 +45,7 @@ class Stages:
     validator: Validator
     profiles: ProfileStage
     detectors: list[Detector]
+    ensemble: Ensemble | None
     drift: DriftStage | None
     alarms: Alarms | None
 
@@ -52,6 +58,7 @@ class Stages:
             Validator(plan.contract, plan.name, plan.topic, partition),
             ProfileStage(plan, partition),
             [toolkit.detector(spec, plan.contract.names) for spec in plan.detectors],
+            _ensemble(plan),
             DriftStage(plan, toolkit, partition) if plan.profile == "deep" else None,
             _alarms(plan),
         )
@@ -62,10 +69,20 @@ class Stages:
         parts: dict[str, PerSlot] = {"validator": self.validator, "profiles": self.profiles}
         if self.drift is not None:
             parts["drift"] = self.drift
+        if self.ensemble is not None:
+            parts["ensemble"] = self.ensemble
         if self.alarms is not None:
             parts["alarms"] = self.alarms
         named = zip(self.plan.detectors, self.detectors, strict=True)
         return parts | {f"detector {spec.name}": detector for spec, detector in named}
+
+    def combined(self, slots: IntArray, scored: Sequence[Scores], untaught: NDArray[np.bool_] | None) -> Combined:
+        """What the detectors said of rows in log order, as one; rows that are ``untaught`` teach nothing."""
+        needed = [detector.warm_up for detector in self.detectors]
+        if self.ensemble is None:
+            return alone(scored[0], needed[0])
+        taught = np.ones(len(slots), dtype=np.bool_) if untaught is None else ~untaught
+        return self.ensemble.combine(slots, scored, needed, taught)
 
     def under(self, plan: StreamPlan, toolkit: Toolkit, partition: int, slots: int) -> Stages:
         """The stages of ``plan``, which take over what goes on of these; these must not be used any more. There is
@@ -83,6 +100,7 @@ class Stages:
                 mine[spec.name] if f"detector {spec.name}" in kept else toolkit.detector(spec, plan.contract.names)
                 for spec in plan.detectors
             ],
+            self.ensemble if "ensemble" in kept else _ensemble(plan),
             self._drift_under(plan, toolkit, partition, kept),
             self.alarms if "alarms" in kept else _alarms(plan),
         )
@@ -99,6 +117,10 @@ class Stages:
         if plan.profile != "deep":
             return None
         return self.drift if "drift" in kept else DriftStage(plan, toolkit, partition)
+
+
+def _ensemble(plan: StreamPlan) -> Ensemble | None:
+    return Ensemble() if len(plan.detectors) > 1 else None
 
 
 def _alarms(plan: StreamPlan) -> Alarms | None:

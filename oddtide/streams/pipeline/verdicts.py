@@ -15,6 +15,7 @@ from oddtide.domain.detection.events import AnomalyDetected, FeatureVerdict, Ver
 from oddtide.domain.detection.explain import reason
 from oddtide.domain.detection.ports import Scores
 from oddtide.domain.readings import FloatArray, IntArray, Readings, rfc3339
+from oddtide.domain.statistics import surprise
 from oddtide.streams.pipeline.planned_work import Suppressed
 from oddtide.streams.pipeline.running_hash import Digests, digest_rows
 from oddtide.streams.pipeline.series import name_hashes
@@ -53,7 +54,10 @@ class Origin:
 class VerdictColumns:
     """``n`` verdicts in log order. ``driver`` (n,) tells whose scores these are, ``needed`` (n,) its warm-up.
     ``suppressed`` says which are under planned work, where any is: those are no anomalies. ``alarm_p`` (n,) are the
-    alarm p-values where the stream has rules for alarms; without, they are the p-values."""
+    alarm p-values where the stream has rules for alarms; without, they are the p-values.
+
+    ``scores`` are on the drivers' own scales; what a verdict shows is the surprise, and what each feature contributes
+    to that: worked out where it is asked for, or given (n, d) as ``shares`` where it was read back."""
 
     origin: Origin
     readings: Readings
@@ -63,6 +67,7 @@ class VerdictColumns:
     is_anomaly: NDArray[np.bool_]
     suppressed: Suppressed | None = None
     alarm_p: FloatArray | None = None
+    shares: FloatArray | None = None
 
     def __len__(self) -> int:
         return len(self.readings)
@@ -74,6 +79,22 @@ class VerdictColumns:
     def anomalies(self) -> IntArray:
         """Positions of the anomalies."""
         return np.flatnonzero(self.is_anomaly).astype(np.int64)
+
+    def surprises(self, part: slice) -> FloatArray:
+        """(m,) scores as verdicts show them: ``-log10`` of the p-value."""
+        return surprise(self.scores.p_value[part])
+
+    def contributions(self, part: slice) -> FloatArray:
+        """(m, d) what each feature contributes to the surprise: each row sums to it, as far as rounding goes. A row
+        that the detector's own score says nothing about is shared out evenly among the features it has."""
+        if self.shares is not None:
+            return self.shares[part]
+        own, score = self.scores.contributions[part], self.scores.score[part, None]
+        there = ~np.isnan(self.readings.values[part])
+        even = there / np.maximum(there.sum(axis=1, keepdims=True), 1)
+        share = np.divide(own, score, out=even, where=score > 0.0)
+        contributions: FloatArray = share * self.surprises(part)[:, None]
+        return contributions
 
     def digests(self) -> Digests:
         """The rows that the running hash is taken over, by their digests."""
@@ -124,6 +145,7 @@ class VerdictColumns:
         origin, readings, scores = self.origin, self.readings, self.scores
         features = self._features(index)
         main = max(features, key=lambda name: features[name].contribution)
+        part = slice(index, index + 1)
         shown = features[main]
         seen, needed = int(scores.seen[index]), int(self.needed[index])
         driver = int(self.driver[index])
@@ -135,7 +157,8 @@ class VerdictColumns:
             "time": rfc3339(int(readings.times[index])),
             "feature": main,
             "value": shown.value,
-            "score": float(scores.score[index]),
+            "score": float(self.surprises(part)[0]),
+            "own_score": float(scores.score[index]),
             "p_value": float(scores.p_value[index]),
             "alarm_score": self.alarm_score(index),
             "is_anomaly": bool(self.is_anomaly[index]),
@@ -162,17 +185,18 @@ class VerdictColumns:
         if self.suppressed is not None and self.suppressed.rows[index]:
             return 0.0
         p_value = self.scores.p_value if self.alarm_p is None else self.alarm_p
-        return max(-math.log10(float(p_value[index])), 0.0)
+        return float(surprise(p_value[index : index + 1])[0])
 
     def _features(self, index: int) -> dict[str, FeatureVerdict]:
         scores, values = self.scores, self.readings.values[index]
+        contributions = self.contributions(slice(index, index + 1))[0]
         return {
             name: FeatureVerdict(
                 value=_number(values[j]),
                 expected=_cell(scores.expected, index, j),
                 lower=_cell(scores.lower, index, j),
                 upper=_cell(scores.upper, index, j),
-                contribution=float(scores.contributions[index, j]),
+                contribution=float(contributions[j]),
             )
             for j, name in enumerate(self.origin.features)
         }

@@ -1,0 +1,45 @@
+"""``auto``: the detectors of a stream of which nothing is known but its features.
+
+It is no detector but a choice among them, made when a stream's plan is made, so that the published plan names what
+watches the stream, and a later release that chooses otherwise is a change of the plan like any other. Only the number
+of features is looked at here. What the data is like (does it have seasons, is it a counter, do its rows hang together
+in time) each detector finds out for itself, series by series, and one that has nothing to say of a series stays out of
+the verdict (see ``ensemble``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from oddtide.domain.detection.ports import DetectorSpec
+from oddtide.domain.errors import ConfigurationError
+
+__all__ = ["AUTO", "auto_detectors", "expanded"]
+
+AUTO = "auto"
+_ONE_VALUE = (DetectorSpec("spot"), DetectorSpec("range"), DetectorSpec("discord"))
+_MANY_VALUES = (DetectorSpec("mahalanobis"), DetectorSpec("loda"), DetectorSpec("ewma"))
+
+
+def auto_detectors(features: int) -> tuple[DetectorSpec, ...]:
+    """Which detectors watch a stream of so many features."""
+    return _ONE_VALUE if features == 1 else _MANY_VALUES
+
+
+def expanded(specs: Sequence[DetectorSpec], features: int) -> tuple[DetectorSpec, ...]:
+    """``specs`` with ``auto`` replaced by what it stands for; a detector that is named beside it, by the same name, is
+    not taken twice. Raises ``ConfigurationError`` for an ``auto`` with parameters or a label: it has none."""
+    named = {spec.name for spec in specs}
+    result: list[DetectorSpec] = []
+    for spec in specs:
+        if spec.kind != AUTO:
+            result.append(spec)
+            continue
+        if spec.parameters or spec.label:
+            raise ConfigurationError(
+                f"{AUTO} was given {dict(spec.parameters) or spec.label!r}.",
+                remedy="It takes no parameters and no label; name the detectors that it stands for instead: "
+                + ", ".join(each.kind for each in auto_detectors(features)) + ".",
+            )  # fmt: skip
+        result += [each for each in auto_detectors(features) if each.name not in named]
+    return tuple(result)

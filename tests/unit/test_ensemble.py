@@ -1,0 +1,128 @@
+"""Several detectors on one stream: one p-value that holds, and whose word counted."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from oddtide.domain.detection import Scores
+from oddtide.domain.detection.ensemble import Combined, Ensemble, alone
+from oddtide.domain.readings import FloatArray
+
+pytestmark = pytest.mark.kernels
+PAST = 400
+
+
+def scores(score: float, p: float, seen: int, *, expected: float | None = None) -> Scores:
+    column = None if expected is None else np.array([[expected]])
+    return Scores(
+        np.array([score]), np.array([p]), np.array([[score]]), np.array([seen]), column, column, column
+    )  # fmt: skip
+
+
+def combine(parts: list[Scores], needed: list[int]) -> Combined:
+    """By an ensemble without a past."""
+    ensemble = Ensemble()
+    ensemble.grow(1)
+    return ensemble.combine(np.zeros(1, dtype=np.int64), parts, needed, np.ones(1, dtype=np.bool_))
+
+
+def test_one_detector_is_taken_at_its_word() -> None:
+    only = scores(4.0, 0.02, 50)
+    combined = alone(only, 30)
+    assert combined.scores is only
+    assert (combined.driver[0], combined.needed[0]) == (0, 30)
+
+
+def test_the_smallest_p_value_drives_and_pays_for_being_chosen() -> None:
+    combined = combine([scores(4.0, 0.02, 50, expected=1.0), scores(0.9, 0.001, 400), scores(0, 1.0, 3)], [30, 300, 9])
+    assert combined.driver.tolist() == [1]
+    assert combined.needed.tolist() == [300]
+    assert combined.scores.p_value[0] == pytest.approx(0.002)
+    assert combined.scores.score[0] == 0.9
+    assert combined.scores.expected is not None
+    assert np.isnan(combined.scores.expected[0, 0])
+
+
+def test_while_none_is_mature_the_first_speaks() -> None:
+    combined = combine([scores(0, 1.0, 2), scores(0, 1.0, 2)], [30, 5])
+    assert (combined.driver[0], combined.needed[0], combined.scores.p_value[0]) == (0, 30, 1.0)
+    assert combined.scores.expected is None
+
+
+def parts_of(p_values: FloatArray) -> list[Scores]:
+    """(k, n) p-values as what k mature detectors say of n rows."""
+    n = p_values.shape[1]
+    return [Scores(-np.log(p), p, -np.log(p)[:, None], np.full(n, 9)) for p in p_values]
+
+
+def judged(ensemble: Ensemble, p_values: FloatArray, taught: bool = True) -> FloatArray:
+    n = p_values.shape[1]
+    slots = np.zeros(n, dtype=np.int64)
+    return ensemble.combine(slots, parts_of(p_values), [5] * len(p_values), np.full(n, taught)).scores.p_value
+
+
+def with_past(members: int) -> Ensemble:
+    ensemble = Ensemble()
+    ensemble.grow(1)
+    judged(ensemble, np.random.default_rng(7).uniform(size=(members, PAST)))
+    return ensemble
+
+
+def product_law(x: float) -> float:
+    """The probability that three independent uniform numbers have a product of at most ``x``."""
+    return x * (1.0 - math.log(x) + math.log(x) ** 2 / 2.0)
+
+
+def test_surprise_is_that_of_fishers_method() -> None:
+    """Rows are ordered as Fisher's method orders them."""
+    p_values = 10.0 ** -np.random.default_rng(3).uniform(0.0, 9.0, size=(3, 60))
+    fisher = [product_law(math.prod(column)) for column in p_values.T.tolist()]
+    ours = judged(with_past(3), p_values, taught=False)
+    assert (np.diff(ours[np.argsort(fisher)]) >= 0.0).all()
+    assert ours.min() < 1e-6 < ours.max()
+
+
+def test_members_that_always_agree_are_no_evidence_twice() -> None:
+    draws = np.random.default_rng(11).uniform(size=20_000)
+    ensemble = Ensemble()
+    ensemble.grow(1)
+    p_values = judged(ensemble, np.stack([draws, draws, draws]))[1_000:]
+    assert 0.006 < (p_values <= 0.01).mean() < 0.016
+    assert 0.07 < (p_values <= 0.1).mean() < 0.13
+
+
+def test_a_member_that_says_nothing_costs_nothing() -> None:
+    """The one that never matures leaves the verdict as it is without it."""
+    draws = np.random.default_rng(5).uniform(size=(2, PAST))
+    with_it, without = Ensemble(), Ensemble()
+    for ensemble in (with_it, without):
+        ensemble.grow(1)
+    silent = Scores(np.zeros(PAST), np.ones(PAST), np.zeros((PAST, 1)), np.zeros(PAST, dtype=np.int64))
+    slots, taught = np.zeros(PAST, dtype=np.int64), np.ones(PAST, dtype=np.bool_)
+    found = with_it.combine(slots, [*parts_of(draws), silent], [5, 5, 5], taught)
+    np.testing.assert_array_equal(found.scores.p_value, judged(without, draws))
+    assert (found.driver < 2).all()
+
+
+def test_cuts_never_matter_and_what_is_not_taught_is_not_learnt() -> None:
+    p_values = np.random.default_rng(9).uniform(size=(2, 90))
+    whole, cut = with_past(2), with_past(2)
+    judged(cut, np.full((2, 40), 1e-9), taught=False)
+    pieces = [judged(cut, p_values[:, :31]), judged(cut, p_values[:, 31:])]
+    np.testing.assert_array_equal(judged(whole, p_values), np.concatenate(pieces))
+
+
+def test_state_goes_into_another_slot() -> None:
+    p_values = np.random.default_rng(2).uniform(size=(2, 50))
+    first, other = with_past(2), Ensemble()
+    other.grow(4)
+    other.insert(np.array([3]), first.extract(np.array([0])))
+    rows = np.full(50, 3)
+    there = other.combine(rows, parts_of(p_values), [5, 5], np.ones(50, dtype=np.bool_)).scores.p_value
+    np.testing.assert_array_equal(there, judged(first, p_values))
+    other.forget(np.array([3]))
+    assert other.extract(np.array([3])).keys() == first.extract(np.array([0])).keys()
+    assert other.bytes_per_slot == first.bytes_per_slot > 0
