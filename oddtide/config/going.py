@@ -14,8 +14,8 @@ _IN_LOG_S = 10.0
 
 
 class Going:
-    """Progress of ``total`` things (``what``, in the plural) on stderr, with the rate and the time left. Quiet for work
-    that is done before there is anything to say."""
+    """Progress of ``total`` things (``what``, in the plural; 0: nobody knows how many) on stderr, with the rate and the
+    time left. Quiet for work that is done before there is anything to say."""
 
     def __init__(
         self, doing: str, total: int, what: str = "records", *, clock: Callable[[], float] = time.monotonic,
@@ -47,7 +47,8 @@ class Going:
     def _show(self, now: float) -> None:
         rate = self._done / (now - self._began)
         left = max(self._total - self._done, 0)
-        text = f"{self._doing}: {self._done:,} of {self._total:,} {self._what}, {rate:,.0f} a second"
+        of = f" of {self._total:,}" if self._total else ""
+        text = f"{self._doing}: {self._done:,}{of} {self._what}, {rate:,.0f} a second"
         if left and rate:
             text += f", {_duration(left / rate)} left"
         ending = " " * 8 if self._terminal else "\n"

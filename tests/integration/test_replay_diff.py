@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 
 from tests.integration.history_kit import STREAMS, History, answer, history, ledger_changed, ordinary, run
+from tests.page import Page
 
 __all__ = ["history"]
 
@@ -38,30 +38,6 @@ def mild(count: int, spikes: dict[int, float]) -> list[bytes]:
     for at, height in spikes.items():
         values[at] = json.dumps({**json.loads(values[at]), "value": height}).encode()
     return values
-
-
-class Page(HTMLParser):
-    """Checks that tags close and collects what the page shows and refers to."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.text: list[str] = []
-        self.references: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag not in {"meta", "rect", "line"}:
-            self.open.append(tag)
-        self.references += [value or "" for name, value in attrs if name in {"src", "href", "xlink:href"}]
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        pass
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.text.append(data)
 
 
 def groups(kafka: str) -> list[str]:

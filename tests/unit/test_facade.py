@@ -186,7 +186,7 @@ def test_labels_and_series_are_carried() -> None:
         (lambda: oddtide.train_model([1.0]), "too few"),
         (lambda: oddtide.compare_algorithms([1.0] * 9, train=2.0), "train is 2.0"),
         (lambda: oddtide.compare_algorithms([1.0] * 9, [0, 1], ["ewma"]), "2 labels for 9 rows"),
-        (lambda: oddtide.compare_algorithms(["x"]), "no reading"),
+        (lambda: oddtide.compare_algorithms([{"value": "x"}]), "no reading"),
         (lambda: oddtide.monitor_health([1.0], config="x.toml"), "Both data and config"),
     ],
 )
@@ -271,7 +271,7 @@ def test_comparison_measures_every_detector_on_the_same_readings() -> None:
     result = oddtide.compare_algorithms(block, truth, detectors, p_value=0.02)
     assert result.anomalies == 20
     assert result.compared <= 420
-    assert [each.detector for each in result.contenders] == ["ewma", "half_space_trees", "pyod:HBOS"]
+    assert [each.detector for each in result.contenders] == ["ewma", "half_space_trees:window=50", "pyod:HBOS"]
     assert result.best.roc_auc > 0.9
     ewma = result.contenders[0]
     assert ewma.recall > 0.5

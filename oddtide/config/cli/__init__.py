@@ -20,6 +20,9 @@ COMMANDS: dict[str, Entry] = {
     "detect": Entry(
         f"{_HERE}.detect:detect", "Find the anomalies in a CSV or JSON-lines file; no Kafka.", "Start here"
     ),
+    "compare": Entry(
+        f"{_HERE}.compare:compare", "Detectors side by side on a file's readings; no Kafka.", "Start here"
+    ),
     "up": Entry(f"{_HERE}.up:up", "Start the embedded Kafka, create the topics, run a worker.", "Run"),
     "down": Entry(f"{_HERE}.up:down", "Stop the embedded Kafka.", "Run"),
     "worker": Entry(f"{_HERE}.worker:worker", "Run a worker, or several.", "Run"),

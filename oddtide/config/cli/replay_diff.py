@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from oddtide.config.histories import Wanted
     from oddtide.streams.replay.differences import Change
 
-__all__ = ["diff"]
+__all__ = ["check_writable", "diff"]
 
 _SERIES_SHOWN = 20
 
@@ -34,7 +34,7 @@ def diff(cli: Cli, wanted: Wanted, config: Path | None, *, published: bool, html
         raise UsageError("--diff needs settings to try.", remedy="Name their file with --config FILE.")
     begin, end = span(wanted)
     if html is not None:
-        _check_writable(html)
+        check_writable(html)
     other = load(config)
     composition = cli.composition()
     with composition.admin() as admin:
@@ -55,7 +55,7 @@ def diff(cli: Cli, wanted: Wanted, config: Path | None, *, published: bool, html
         note(f"the report is in {html}")
 
 
-def _check_writable(html: Path) -> None:
+def check_writable(html: Path) -> None:
     """Before anything is computed: that may take hours."""
     if html.is_dir() or not html.parent.is_dir():
         raise UsageError(f"The report cannot be written to {html}.", remedy="Name a file in a folder that there is.")

@@ -2,104 +2,33 @@
 
 from __future__ import annotations
 
-import time as clock
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from oddtide.config.facade.choosing import Choice, choose
+from oddtide.config.facade.contender import Contender
+from oddtide.config.facade.contenders import Comparison
 from oddtide.config.facade.detecting import default_toolkit, detect_anomalies
-from oddtide.config.facade.plans import DetectorLike, make_plan, parse_detectors
-from oddtide.config.facade.ranking import average_precision, roc_auc
-from oddtide.config.facade.scorer import Scorer
-from oddtide.config.facade.training import train_on
-from oddtide.domain.detection.ports import DetectorSpec
-from oddtide.domain.errors import UsageError
-from oddtide.domain.readings import FloatArray, LabelsColumn, Readings, SeriesColumn
-from oddtide.streams.codecs.decoded import Decoded
-from oddtide.streams.pipeline.plan import StreamPlan
+from oddtide.config.facade.detections import Detections
+from oddtide.config.facade.laps import Lap, Material, run_lap
+from oddtide.config.facade.measuring import measure
+from oddtide.config.facade.plans import DetectorLike
+from oddtide.config.facade.trials import Trial
+from oddtide.domain.errors import OddtideError, UsageError
+from oddtide.domain.readings import LabelsColumn, Readings, SeriesColumn
 
-__all__ = ["Comparison", "Contender", "compare_algorithms"]
+__all__ = ["DEFAULT_CONTENDERS", "Comparison", "Contender", "compare_algorithms"]
 
-_DEFAULT: tuple[str, ...] = ("ewma", "half_space_trees", "pyod:IForest")
-_TRAINED_P_VALUE = 1e-3
-_WARM_UP_ROWS = 16
+#: What is compared unless somebody says what.
+DEFAULT_CONTENDERS: tuple[str, ...] = ("auto", "ewma", "spot", "range", "discord", "half_space_trees")
+_QUIET_S = 900.0
 _FALSE = frozenset({"", "0", "0.0", "false", "no", "none", "nan"})
-
-
-@dataclass(frozen=True)
-class Contender:
-    """One detector's outcome over the readings that every detector of the comparison scored in earnest.
-
-    ``roc_auc``, ``average_precision`` (both higher is better), ``precision`` and ``recall`` of the detections are NaN
-    without labels. ``agreement`` is the share of its detections that another detector made too. ``seconds`` is the time
-    to score and learn all readings, on one core, compilation left out.
-    """
-
-    detector: str
-    roc_auc: float
-    average_precision: float
-    precision: float
-    recall: float
-    detections: int
-    agreement: float
-    seconds: float
-    readings_per_s: float
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Contenders in the order they were named, over ``compared`` of ``readings`` readings; ``anomalies`` is how many
-    of those are labelled anomalies (None: no labels). Printing it prints a table."""
-
-    contenders: tuple[Contender, ...]
-    readings: int
-    compared: int
-    anomalies: int | None
-
-    @property
-    def best(self) -> Contender:
-        """The one with the highest ROC-AUC. Raises ``UsageError`` without labels: nothing says which is best."""
-        known = [each for each in self.contenders if each.roc_auc == each.roc_auc]
-        if not known:
-            raise UsageError("There are no labels to tell the best by.", remedy="Give labels, or compare by eye.")
-        return max(known, key=lambda each: each.roc_auc)
-
-    def __str__(self) -> str:
-        truth = "no labels" if self.anomalies is None else f"{self.anomalies:,} labelled anomalies"
-        head = ("detector", "ROC-AUC", "AP", "precision", "recall", "detections", "agreement", "seconds", "readings/s")
-        rows = [head, *(_cells(each) for each in self.contenders)]
-        widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-        lines = [f"{self.compared:,} of {self.readings:,} readings compared, {truth}"]
-        lines += ["  ".join(_aligned(row, widths)).rstrip() for row in rows]
-        return "\n".join(lines)
-
-
-def _cells(each: Contender) -> tuple[str, ...]:
-    shares = (each.roc_auc, each.average_precision, each.precision, each.recall)
-    return (
-        each.detector,
-        *("-" if share != share else f"{share:.3f}" for share in shares),
-        f"{each.detections:,}",
-        "-" if each.agreement != each.agreement else f"{each.agreement:.2f}",
-        f"{each.seconds:.3f}",
-        f"{each.readings_per_s:,.0f}",
-    )
-
-
-def _aligned(row: Sequence[str], widths: Sequence[int]) -> list[str]:
-    return [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-
-
-@dataclass(frozen=True)
-class _Lap:
-    name: str
-    score: FloatArray
-    hit: NDArray[np.bool_]
-    valid: NDArray[np.bool_]
-    seconds: float
+#: Told now and then: how many readings were scored since the last time.
+Tell = Callable[[int], None]
 
 
 def compare_algorithms(
@@ -113,40 +42,96 @@ def compare_algorithms(
     features: Sequence[str] = (),
     p_value: float | None = None,
     train: float = 0.3,
+    quiet_s: float = _QUIET_S,
+    tell: Tell = lambda readings: None,
 ) -> Comparison:
-    """How ``detectors`` (default: ewma, half_space_trees, pyod:IForest) do on the same readings.
+    """How ``detectors`` do on the same readings, side by side: quality, alarms, agreement, cost.
 
-    ``labels`` is a column of ``data`` by name or an array, one entry a row, true or not 0 for an anomaly; without it
-    there is speed, detections and agreement to compare. Batch detectors (``pyod:``) are trained on the first share
-    ``train`` of the readings and, with all others, measured on the rest; warm-up never counts. Detections are made at
-    ``p_value`` (default: 1e-6, for batch detectors 1e-3).
+    ``data`` is what :func:`detect_anomalies` takes, or a list of files, each scored from nothing. ``labels`` is a
+    column of it by name or an array, one entry a row, true or not 0 for an anomaly; without it there are alarms,
+    agreement and cost to compare. ``detectors`` are names with parameters; ``"spot+range"`` is several combined,
+    ``"river:*"`` a family, ``"all"`` everything that learns as it goes. Of a family or of all, what cannot be used on
+    this data is left out, and the ``notes`` say so.
+
+    Every detector scores each reading before it learns it, but the batch detectors (``pyod:``): they are trained on the
+    first share ``train`` of each file's readings, and then all are measured on the rest. Warm-up never counts.
+    Detections are made at ``p_value`` (default: as shipped, 1e-6, for batch detectors 1e-3). Detections of a series at
+    most ``quiet_s`` apart are one alarm, as in a stream's alerts. ``tell`` is called with numbers of readings as they
+    are scored.
+
+    Raises ``UsageError`` where there is nothing to compare, ``ConfigurationError`` for a detector that there is not.
     """
-    specs = parse_detectors(detectors if detectors is not None else _DEFAULT)
+    choices = choose(DEFAULT_CONTENDERS if detectors is None else detectors)
     if not 0.0 < train < 1.0:
         raise UsageError(f"train is {train!r}.", remedy="Give a share between 0 and 1, for example 0.3.")
+    columns = {"time": time, "series": series, "value": value, "features": features}
+    materials = [_gather(each, labels, columns) for each in _sources(data, labels)]
+    toolkit, notes = default_toolkit(), [note for each in materials for note in each.notes]
+    lost: dict[str, str] = {}
+    found: list[list[Lap]] = []
+    cuts = [int(len(each.readings) * train) if any(choice.trained for choice in choices) else 0 for each in materials]
+    for material, cut in zip(materials, cuts, strict=True):
+        laps = []
+        for choice in choices:
+            if choice.name not in lost:
+                try:
+                    laps.append(run_lap(choice, material, toolkit, p_value, cut, tell))
+                except OddtideError as error:
+                    _leave_out(choice, error, lost)
+        found.append(laps)
+    trials = [
+        Trial.of(material, [lap for lap in laps if lap.name not in lost], cut)
+        for material, laps, cut in zip(materials, found, cuts, strict=True)
+    ]
+    if not trials[0].laps:
+        raise UsageError("No detector is left to compare.", remedy=" ".join(lost.values()))
+    notes += [f"{name} is left out: {problem}" for name, problem in lost.items()]
+    name = materials[0].name if len(materials) == 1 else f"{len(materials)} files"
+    return measure(trials, quiet_s, name, [*notes, *_cautions(trials)])
+
+
+def _leave_out(choice: Choice, error: OddtideError, lost: dict[str, str]) -> None:
+    """One that was asked for by name must be there; one out of a family need not."""
+    if not choice.optional:
+        raise error
+    lost[choice.name] = str(error)
+
+
+def _cautions(trials: Sequence[Trial]) -> list[str]:
+    """What a person should know before reading the figures."""
+    notes = []
+    for trial in trials:
+        name, common, material = trial.material.name, trial.common, trial.material
+        silent = [lap.name for lap in trial.laps if not (lap.valid & common).any()]
+        if silent:
+            notes.append(f"{name}: {', '.join(silent)} never had enough readings to begin: silent there")
+        if 0 < common.sum() < len(common) / 2:
+            late = min((lap for lap in trial.laps if lap.name not in silent), key=lambda lap: int(lap.valid.sum()))
+            notes.append(f"{name}: {common.sum():,} of {len(common):,} readings are compared; {late.name} begins last")
+        if material.truth is not None and material.truth.any() and not material.truth[common].any():
+            notes.append(f"{name}: every labelled anomaly lies in the warm-up, or where something was trained")
+    return notes
+
+
+def _sources(data: Any, labels: Any) -> list[Any]:
+    """One source, or several files."""
+    if not isinstance(data, list | tuple) or not data or not all(isinstance(each, str | Path) for each in data):
+        return [data]
+    if labels is not None and not isinstance(labels, str) and len(data) > 1:
+        raise UsageError("The labels of several files are given as an array.", remedy="Name a column of the files.")
+    return list(data)
+
+
+def _gather(data: Any, labels: Any, columns: dict[str, Any]) -> Material:
     column = labels if isinstance(labels, str) else ""
-    readings, names = _gather(data, time, series, value, features, column)
-    truth = _truth(labels, readings, column)
-    cut = int(len(readings) * train) if any(spec.kind.startswith("pyod:") for spec in specs) else 0
-    laps = [_lap(spec, readings, names, p_value, cut) for spec in specs]
-    common = np.logical_and.reduce([lap.valid for lap in laps])
-    common[:cut] = False
-    contenders = tuple(_contender(lap, laps, common, truth, len(readings)) for lap in laps)
-    anomalies = None if truth is None else int(truth[common].sum())
-    return Comparison(contenders, len(readings), int(common.sum()), anomalies)
-
-
-def _gather(
-    data: Any, time: str, series: str, value: str, features: Sequence[str], column: str
-) -> tuple[Readings, tuple[str, ...]]:
-    found = detect_anomalies(
-        data, time=time, series=series, value=value, features=features, labels=(column,) if column else (),
-        all=True, profile="light",
-    )  # fmt: skip
+    found = _read(data, column, columns)
+    name = str(data) if isinstance(data, str | Path) else "data"
     parts = [part.readings for part in found.parts]
     if not parts:
-        raise UsageError("There is no reading to compare on.", remedy=f"Look at what was rejected: {found.tally}.")
-    return Readings(
+        raise UsageError(
+            f"There is no reading to compare on in {name}.", remedy=f"Look at what was rejected: {found.tally}."
+        )
+    readings = Readings(
         series=SeriesColumn.joined([part.series for part in parts]),
         times=np.concatenate([part.times for part in parts]),
         values=np.concatenate([part.values for part in parts]),
@@ -154,7 +139,26 @@ def _gather(
         rows=np.concatenate([part.rows for part in parts]),
         arrivals=np.concatenate([part.arrivals for part in parts]),
         labels=LabelsColumn.joined([part.labels or LabelsColumn.none(len(part)) for part in parts]),
-    ), found.parts[0].origin.features
+    )
+    numbers: dict[str, int] = {}
+    series = np.array([numbers.setdefault(key, len(numbers)) for key in readings.series], dtype=np.int64)
+    refused = sum(found.tally.rejected.values()) + sum(found.tally.skipped.values())
+    notes = [*(f"{name}: {note}" for note in found.notes), *([f"{name}: {found.tally}"] if refused else [])]
+    truth = _truth(labels, readings, column)
+    return Material(name, readings, found.parts[0].origin.features, truth, series, tuple(numbers), tuple(notes))
+
+
+def _read(data: Any, column: str, columns: dict[str, Any]) -> Detections:
+    """Every reading that a pipeline takes; of the detector nothing is wanted."""
+    try:
+        return detect_anomalies(data, detector="ewma", labels=(column,) if column else (), all=True, **columns)
+    except UsageError as error:
+        if not column or not isinstance(data, str | Path):
+            raise
+        plain = detect_anomalies(data, detector="ewma", all=True, **columns)  # readings that bring their labels along
+        if not any(column in (each or {}) for part in plain.parts for each in part.readings.labels):
+            raise error from None
+        return plain
 
 
 def _truth(labels: Any, readings: Readings, column: str) -> NDArray[np.bool_] | None:
@@ -169,51 +173,3 @@ def _truth(labels: Any, readings: Readings, column: str) -> NDArray[np.bool_] | 
             f"There are {len(given)} labels for {int(readings.offsets.max()) + 1} rows.", remedy="Give one a row."
         )
     return np.asarray(given[readings.offsets] != 0, dtype=np.bool_)
-
-
-def _lap(spec: DetectorSpec, readings: Readings, names: tuple[str, ...], p_value: float | None, cut: int) -> _Lap:
-    toolkit, batch = default_toolkit(), spec.kind.startswith("pyod:")
-    plan = make_plan(names, detector=spec, p_value=_TRAINED_P_VALUE if batch and p_value is None else p_value)
-    model = train_on([readings.values[:cut]], names, spec.kind[5:], spec.parameters) if batch else None
-
-    def scorer(over: StreamPlan) -> Scorer:
-        made = Scorer(over, toolkit, clock.time_ns)
-        if model is not None:
-            model.put_in_force(made)
-        return made
-
-    scorer(plan).columns(_decoded(readings.take(np.arange(min(len(readings), _WARM_UP_ROWS)))))
-    timed = scorer(plan)
-    began = clock.perf_counter()
-    verdicts = timed.columns(_decoded(readings)).verdicts
-    seconds = clock.perf_counter() - began
-    assert verdicts is not None
-    valid = verdicts.scores.seen >= verdicts.needed
-    return _Lap(spec.name, verdicts.surprises(slice(None)), verdicts.is_anomaly, valid, seconds)
-
-
-def _decoded(readings: Readings) -> Decoded:
-    return Decoded(readings, [], len(readings), 0, int(readings.offsets[-1]) + 1)
-
-
-def _contender(
-    lap: _Lap, laps: Sequence[_Lap], common: NDArray[np.bool_], truth: NDArray[np.bool_] | None, readings: int
-) -> Contender:
-    hits = lap.hit & common
-    others = [other.hit for other in laps if other is not lap]
-    shared = hits & np.logical_or.reduce(others) if others else hits & False
-    right = hits & truth if truth is not None else hits & False
-    nan = float("nan")
-    positives = int((truth & common).sum()) if truth is not None else 0
-    count = int(hits.sum())
-    return Contender(
-        detector=lap.name,
-        roc_auc=nan if truth is None else roc_auc(truth[common], lap.score[common]),
-        average_precision=nan if truth is None else average_precision(truth[common], lap.score[common]),
-        precision=nan if truth is None or not count else int(right.sum()) / count,
-        recall=int(right.sum()) / positives if positives else nan,
-        detections=count,
-        agreement=int(shared.sum()) / count if count and others else nan,
-        seconds=lap.seconds,
-        readings_per_s=readings / lap.seconds if lap.seconds else 0.0,
-    )

@@ -70,6 +70,11 @@ class Scorer:
         """The number of the next row."""
         return self._next
 
+    @property
+    def bytes_per_series(self) -> int:
+        """Memory that the state of one series takes over all stages, its name excepted."""
+        return self._processor.bytes_per_slot
+
     def adopt(self, control: ControlApplied, artifact: bytes) -> None:
         """Let a trained model take effect."""
         self._processor.apply(control, artifact)

@@ -1,4 +1,5 @@
-"""The report of ``oddtide replay --diff`` as one HTML file: no script, nothing loaded from anywhere, light and dark.
+"""Reports as one HTML file each: no script, nothing loaded from anywhere, light and dark.
 
-:mod:`.page` is the page, :mod:`.charts` its drawings, :mod:`.style` its looks.
+:mod:`.page` is that of ``oddtide replay --diff``, :mod:`.charts` its drawings; :mod:`.comparison` that of ``oddtide
+compare``, :mod:`.plots` its drawings. :mod:`.parts` is what both are made of, :mod:`.style` their looks.
 """

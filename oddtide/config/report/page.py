@@ -7,7 +7,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from oddtide.config.report.charts import share_bar, timeline_chart
-from oddtide.config.report.style import STYLE
+from oddtide.config.report.parts import NONE, Html, document, legend, note, number, section, table
 
 if TYPE_CHECKING:
     from oddtide.config.contests import Contested
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 __all__ = ["report_page"]
 
 _SERIES_SHOWN = 100
-_NONE = "\u2013"
 _SIGNS = {"appeared": "+ appears", "vanished": "\u2212 vanishes", "changed": "~ changes"}
 
 
@@ -25,51 +24,43 @@ def report_page(found: Contested) -> str:
     summary = found.summary()
     parts = [
         _head(summary), *_warnings(summary), _cards(summary),
-        _section("When", timeline_chart(summary["timeline"]) + _legend() + _bars_table(summary["timeline"])),
-        _section("Which series", _series(summary["series"])),
-        _section("The strangest differences", _differences(found)),
-        _section("What differs in the settings", _settings(summary["configuration"])),
-        _section("How this was computed", _method(summary)),
+        section("When", timeline_chart(summary["timeline"]) + _legend() + _bars_table(summary["timeline"])),
+        section("Which series", _series(summary["series"])),
+        section("The strangest differences", _differences(found)),
+        section("What differs in the settings", _settings(summary["configuration"])),
+        section("How this was computed", _method(summary)),
     ]  # fmt: skip
-    title = escape(f"{found.stream}: {found.files[1]} tried on history")
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{title}</title><style>{STYLE}</style></head><body><main>{''.join(parts)}</main></body></html>\n"
-    )
+    return document(f"{found.stream}: {found.files[1]} tried on history", parts)
 
 
 def _head(summary: Mapping[str, Any]) -> str:
     found, alarms = summary["detections"], summary["alarms_per_day"]
     sentence = (
-        f"With <code>{escape(summary['other']['settings'])}</code> this history gives {_n(found['other'])} detections "
-        f"instead of {_n(found['live'])}: {_n(found['appeared'])} appear, {_n(found['vanished'])} vanish, "
-        f"{_n(found['changed'])} are found by both but look different, {_n(found['same'])} are the same."
+        f"With <code>{escape(summary['other']['settings'])}</code> this history gives {number(found['other'])} "
+        f"detections instead of {number(found['live'])}: {number(found['appeared'])} appear, "
+        f"{number(found['vanished'])} vanish, "
+        f"{number(found['changed'])} are found by both but look different, {number(found['same'])} are the same."
     )
     if alarms["live"] is not None:
-        sentence += f" That is {_n(alarms['other'])} alarms a day instead of {_n(alarms['live'])}."
+        sentence += f" That is {number(alarms['other'])} alarms a day instead of {number(alarms['live'])}."
     return (
         f"<h1>{escape(summary['stream'])}: other settings tried on history</h1>"
-        f'<p class="soft">{_n(summary["readings"])} readings of <code>{escape(summary["topic"])}</code>, '
-        f'{_n(summary["days"])} days with readings</p><p class="lead">{sentence}</p>'
+        f'<p class="soft">{number(summary["readings"])} readings of <code>{escape(summary["topic"])}</code>, '
+        f'{number(summary["days"])} days with readings</p><p class="lead">{sentence}</p>'
     )
 
 
 def _warnings(summary: Mapping[str, Any]) -> Iterable[str]:
     if not summary["configuration"]:
-        yield _note("Both settings have the same pipeline: whatever differs comes from elsewhere.")
+        yield note("Both settings have the same pipeline: whatever differs comes from elsewhere.")
     for each in summary["verification"]:
         where = f"Partition {each['partition']}"
         if each["status"] == "different":
-            yield _note(f"{where}: the live side does not equal what was published ({each['detail']}).")
+            yield note(f"{where}: the live side does not equal what was published ({each['detail']}).")
         elif each["status"] == "not_verifiable":
-            yield _note(
+            yield note(
                 f"{where}: the live side is computed anew, but not verifiable here: {'; '.join(each['reasons'])}."
             )
-
-
-def _note(text: str) -> str:
-    return f'<p class="note" role="note">{escape(text)}</p>'
 
 
 def _cards(summary: Mapping[str, Any]) -> str:
@@ -80,55 +71,52 @@ def _cards(summary: Mapping[str, Any]) -> str:
         ("readings scored", summary["scored"]["live"], summary["scored"]["other"]),
         ("readings a second and core", *(summary["readings_per_second"][side] for side in ("live", "other"))),
     ]
-    items = "".join(f'<li class="card"><b>{_n(a)} → {_n(b)}</b><span>{name}</span></li>' for name, a, b in cards)
+    items = "".join(
+        f'<li class="card"><b>{number(a)} → {number(b)}</b><span>{name}</span></li>' for name, a, b in cards
+    )
     return f'<ul class="cards" aria-label="Live settings and the other, side by side">{items}</ul>'
 
 
 def _legend() -> str:
     names = (("kept", "found by both"), ("appeared", "appears (above)"), ("vanished", "vanishes (below the line)"))
-    items = (
-        f'<li><svg viewBox="0 0 12 12" aria-hidden="true"><rect class="f-{kind}" width="12" height="12"/></svg>'
-        f"{name}</li>"
-        for kind, name in names
-    )
-    return f'<ul class="legend">{"".join(items)}</ul>'
+    return legend((f'<rect class="f-{kind}" width="12" height="12"/>', name) for kind, name in names)
 
 
 def _bars_table(timeline: Mapping[str, Any]) -> str:
     names = ("time", "live", "other", "appeared", "vanished")
     rows = [[bar[name] for name in names] for bar in timeline["bars"]]
-    table = _table(["from", "live", "other", "appear", "vanish"], rows, "Detections over event time")
-    return f"<details><summary>The bars as a table</summary>{table}</details>"
+    shown = table(["from", "live", "other", "appear", "vanish"], rows, "Detections over event time")
+    return f"<details><summary>The bars as a table</summary>{shown}</details>"
 
 
 def _series(series: Sequence[Mapping[str, Any]]) -> str:
     most = max((row["other"] + row["vanished"] for row in series), default=1)
     names = ("series", "live", "other", "appeared", "vanished", "changed")
     rows: list[list[Any]] = [
-        [*(row[name] for name in names), _Raw(share_bar(row, most))] for row in series[:_SERIES_SHOWN]
+        [*(row[name] for name in names), Html(share_bar(row, most))] for row in series[:_SERIES_SHOWN]
     ]
     heads = ["series", "live", "other", "appear", "vanish", "change", ""]
     more = len(series) - len(rows)
-    rest = f" The {_n(more)} others are in the machine-readable output." if more > 0 else ""
-    return _table(heads, rows, f"Detections by series, those that differ most first.{rest}")
+    rest = f" The {number(more)} others are in the machine-readable output." if more > 0 else ""
+    return table(heads, rows, f"Detections by series, those that differ most first.{rest}")
 
 
 def _differences(found: Contested) -> str:
     rows = [_change(change) for change in found.strongest]
     heads = ["", "time", "series", "value", "expected", "score", "p-value", "why", "reading"]
     more = found.differences - len(rows)
-    rest = f" {_n(more)} more are in the machine-readable output (--output jsonl)." if more > 0 else ""
-    return _table(heads, rows, f"Live → other; a dash: not scored there, or not known.{rest}")
+    rest = f" {number(more)} more are in the machine-readable output (--output jsonl)." if more > 0 else ""
+    return table(heads, rows, f"Live → other; a dash: not scored there, or not known.{rest}")
 
 
 def _change(change: Change) -> list[Any]:
     live, other = change.live, change.other
-    badge = _Raw(f'<span class="kind {change.kind}">{_SIGNS[change.kind]}</span>')
+    badge = Html(f'<span class="kind {change.kind}">{_SIGNS[change.kind]}</span>')
     shown = other if other is not None and other.reason else live
     return [
         badge, change.time, change.series, change.value, _pair(_band(live), _band(other)),
-        _pair(*(_n(side.score) if side else _NONE for side in (live, other))),
-        _pair(*(_n(side.p_value) if side else _NONE for side in (live, other))),
+        _pair(*(number(side.score) if side else NONE for side in (live, other))),
+        _pair(*(number(side.p_value) if side else NONE for side in (live, other))),
         shown.reason if shown is not None else "",
         f"{change.partition}:{change.offset}" + (f" row {change.row}" if change.row else ""),
     ]  # fmt: skip
@@ -136,8 +124,8 @@ def _change(change: Change) -> list[Any]:
 
 def _band(side: Side | None) -> str:
     if side is None or side.lower is None or side.upper is None:
-        return _NONE
-    return f"{_n(side.lower)} to {_n(side.upper)}"
+        return NONE
+    return f"{number(side.lower)} to {number(side.upper)}"
 
 
 def _pair(live: str, other: str) -> str:
@@ -146,11 +134,11 @@ def _pair(live: str, other: str) -> str:
 
 def _settings(rows: Sequence[Mapping[str, Any]]) -> str:
     cells = [[row["setting"], _plain(row["live"]), _plain(row["other"])] for row in rows]
-    return _table(["setting", "live", "other"], cells, "Everything that decides a verdict and is not the same")
+    return table(["setting", "live", "other"], cells, "Everything that decides a verdict and is not the same")
 
 
 def _plain(value: Any) -> str:
-    return _NONE if value is None else str(value)
+    return NONE if value is None else str(value)
 
 
 def _method(summary: Mapping[str, Any]) -> str:
@@ -159,7 +147,7 @@ def _method(summary: Mapping[str, Any]) -> str:
         equal, compared = (sum(each[name] for each in verified) for name in ("equal", "compared"))
         text = (
             "The live side was computed anew from the log, with every promoted model and published pipeline at its "
-            f"offset; its running hash equals the ledger's at {_n(equal)} of {_n(compared)} batches."
+            f"offset; its running hash equals the ledger's at {number(equal)} of {number(compared)} batches."
         )
     else:
         text = "The live side was read from the detections topic."
@@ -170,44 +158,3 @@ def _method(summary: Mapping[str, Any]) -> str:
         f'folding alone.</p><p class="soft">Pipelines: live <code>{escape(summary["live"]["pipeline"])}</code>, '
         f"other <code>{escape(summary['other']['pipeline'])}</code>.</p>"
     )
-
-
-def _section(title: str, body: str) -> str:
-    return f"<section><h2>{title}</h2>{body}</section>"
-
-
-class _Raw(str):
-    """HTML of our own, not to be escaped."""
-
-    __slots__ = ()
-
-
-def _table(heads: Sequence[str], rows: Sequence[Sequence[Any]], caption: str) -> str:
-    numeric = [bool(rows) and all(isinstance(row[i], int | float | None) for row in rows) for i in range(len(heads))]
-    head = "".join(
-        f'<th scope="col"{_class(right)}>{name or "<span hidden>kind</span>"}</th>'
-        for name, right in zip(heads, numeric, strict=True)
-    )
-    lines = (
-        "".join(f"<td{_class(right)}>{_html(cell)}</td>" for cell, right in zip(row, numeric, strict=True))
-        for row in rows
-    )
-    body = "".join(f"<tr>{line}</tr>" for line in lines)
-    return (
-        f'<div class="wide"><table><caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
-    )
-
-
-def _class(numeric: bool) -> str:
-    return ' class="n"' if numeric else ""
-
-
-def _html(cell: Any) -> str:
-    return cell if isinstance(cell, _Raw) else escape(cell if isinstance(cell, str) else _n(cell))
-
-
-def _n(value: float | None) -> str:
-    if value is None:
-        return _NONE
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
