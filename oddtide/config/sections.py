@@ -26,7 +26,7 @@ __all__ = [
 SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 Severity = Literal["info", "warning", "critical"]
-AlertKind = Literal["health", "anomaly", "drift", "quality"]
+AlertKind = Literal["health", "absence", "anomaly", "drift", "quality"]
 
 
 class Section(BaseModel):

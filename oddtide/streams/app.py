@@ -25,7 +25,8 @@ __all__ = ["TP", "WorkerContext", "batch_agent", "make_app"]
 class WorkerContext:
     """Who this worker is and what it stands on.
 
-    ``clock`` gives nanoseconds since 1970; only heartbeats, quiet times and log lines use it, never a verdict.
+    ``clock`` gives nanoseconds since 1970; heartbeats, quiet times, log lines and idle
+    partitions use it, never a verdict.
     ``instance_id`` makes group membership static: a quick restart then causes no rebalance.
     """
 

@@ -11,6 +11,7 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Collection, Container, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
@@ -103,7 +104,7 @@ class PartitionLedger:
 
 
 class LogEnds:
-    """Asks for a topic's oldest offsets over a connection of its own: one shared with a long poll answers late."""
+    """Asks for a topic's oldest and newest offsets, over a connection of its own: one with a long poll answers late."""
 
     def __init__(self, broker: BrokerAccess) -> None:
         self._broker = broker
@@ -112,13 +113,28 @@ class LogEnds:
 
     async def earliest(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
         """The oldest offset that the log still has, by partition."""
+        consumer = await self._connected()
+        offsets = await consumer.beginning_offsets([TopicPartition(topic, each) for each in partitions])
+        return {source.partition: offset for source, offset in offsets.items()}
+
+    async def _connected(self) -> AIOKafkaConsumer:
         async with self._starting:
             if self._consumer is None:
                 consumer = _reader(self._broker)
                 await consumer.start()
                 self._consumer = consumer
-        offsets = await self._consumer.beginning_offsets([TopicPartition(topic, each) for each in partitions])
-        return {source.partition: offset for source, offset in offsets.items()}
+            return self._consumer
+
+    async def earliest_of(self, topic: str, partition: int) -> int:
+        """The oldest offset that a partition still has."""
+        return (await self.earliest(topic, [partition]))[partition]
+
+    async def reached(self, consumer: Any, topic: str, partition: int) -> bool:
+        """Whether ``consumer`` (aiokafka's, or Faust's over it) was handed every committed record of a partition."""
+        source = TopicPartition(topic, partition)
+        position = await consumer.position(source)
+        ends = await (await self._connected()).end_offsets([source])
+        return position is not None and int(position) >= int(ends[source])
 
     async def stop(self) -> None:
         """Disconnect."""

@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -24,17 +24,17 @@ from oddtide.domain.errors import FoldError, StorageUnavailableError
 from oddtide.streams.codecs.decoded import RecordLike
 from oddtide.streams.codecs.record_block import RecordBlock
 from oddtide.streams.committing import MAX_PENDING, Acknowledge, Commit, CommitQueue
-from oddtide.streams.controls import Controls, ControlSource
 from oddtide.streams.controls.taking import ControlTaker
-from oddtide.streams.folding import FoldCosts, FoldRunner
+from oddtide.streams.folding import FoldRunner
 from oddtide.streams.history import Loss, opening
-from oddtide.streams.inbox import ENOUGH, MARKERS, Inbox
+from oddtide.streams.idling import Idling
+from oddtide.streams.inbox import MARKERS, Inbox
 from oddtide.streams.ledger import PartitionLedger
 from oddtide.streams.pipeline.outcome import Outcome
 from oddtide.streams.pipeline.processor import PartitionProcessor
 from oddtide.streams.pipeline.running_hash import hash_text
-from oddtide.streams.progress import ProgressBoard
 from oddtide.streams.restoring import Beginning, Restoration, SnapshotRefusedError
+from oddtide.streams.services import Services
 from oddtide.streams.snapshotting import Snapshotter
 from oddtide.streams.stepping import Step
 
@@ -44,31 +44,6 @@ __all__ = ["MAX_PENDING", "Acknowledge", "Commit", "PartitionOwner", "Services"]
 _PASSING = (SnapshotRefusedError, StorageUnavailableError, KafkaError)
 
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Services:
-    """What an owner needs from its surroundings. ``seek`` asks for the records from an offset on again; ``highwater``
-    is the partition's end as last fetched, ``earliest`` asks for the oldest offset that it still has; ``controls`` says
-    what is due, ``source`` has what that needs; ``costs`` is what folding costs all partitions of the worker;
-    ``pace`` is how many seconds lie at least between two small batches, those of fewer than ``enough`` records.
-
-    One of ``lost`` and ``broken`` is called, once, when the ownership ended by an error: ``lost`` where a new ownership
-    may get over that, ``broken`` where it would meet the same again."""
-
-    commit: Commit
-    seek: Callable[[int], Awaitable[None]]
-    lost: Callable[[BaseException], None]
-    broken: Callable[[BaseException], None]
-    highwater: Callable[[], int]
-    earliest: Callable[[], Awaitable[int]]
-    controls: Controls
-    source: ControlSource
-    progress: ProgressBoard
-    build: str
-    costs: FoldCosts
-    pace: Callable[[], float]
-    enough: int = ENOUGH
 
 
 class PartitionOwner:
@@ -95,6 +70,7 @@ class PartitionOwner:
         self._restoration = Restoration(processor, ledger, beginning, services.build, self._folded)
         self._taker = ControlTaker(processor, services.controls, services.source, self._model_trouble)
         self._step = Step(services.seek)
+        self._idling = Idling(processor, services.clock, services.at_end)
         self._last_put = -math.inf
         self._folding = asyncio.Lock()
         self._queue = CommitQueue(services.commit, stamp=self._stamp, committed=self._done, failed=self._die)
@@ -107,7 +83,8 @@ class PartitionOwner:
             plan = processor.plan
             services.progress.restoring(plan.name, plan.topic, processor.partition, processor.position, self._committed)
         self._show("restoring" if self._restoring else "running")
-        if not self._restoring and (self._loss or (last is not None and hash_text(processor.hash) != last.hash)):
+        differs = last is not None and hash_text(processor.hash) != last.hash
+        if not self._restoring and (self._loss or differs or self._restoration.trailing):
             self._restored()
 
     @property
@@ -254,13 +231,26 @@ class PartitionOwner:
         self._inbox.look()
 
     async def tick(self) -> None:
-        """Call it once a second: takes and names snapshots also where nothing arrives."""
+        """Call it once a second: takes and names snapshots also where nothing arrives, and lets time pass there."""
         if self.dead or self._restoring or self._folding.locked():
             return
         async with self._folding:
             if self._snapshots.due():
                 await self._snapshots.take()
             self._name_snapshot()
+            if self._queue.empty and self._inbox.empty:
+                await self._let_time_pass()
+
+    async def _let_time_pass(self) -> None:
+        control = await self._idling.due()
+        if control is None or self.dead or not self._inbox.empty:
+            return
+        try:
+            self.processor.apply(control)
+            self._put(self.processor.mark(), lambda: None)
+        except BaseException:
+            self._torn = True
+            raise
 
     def _name_snapshot(self) -> None:
         """Name a snapshot in a record of its own, where no other is on its way."""

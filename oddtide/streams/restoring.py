@@ -75,6 +75,11 @@ class Restoration:
         self._reset = opening if opening is not None and start <= opening.to_offset else None
         self._expected = ledger.records_since(max(start, ledger.base))
 
+    @property
+    def trailing(self) -> bool:
+        """Whether the ledger lets time pass at or after the position that the state is at."""
+        return any(control.kind == "time_advanced" for control in self._controls)
+
     async def fold(self, records: RecordBlock, apply: Apply) -> None:
         """Fold what is published already, each control at its offset, and say nothing."""
         if self._reset is not None and records.last >= self._reset.to_offset:
@@ -86,7 +91,9 @@ class Restoration:
 
     def _begin_epoch(self) -> None:
         if self._reset is not None:
-            self._processor.start_at(self._reset.to_offset, int(self._reset.hash or "0", 16))
+            self._processor.start_at(
+                self._reset.to_offset, int(self._reset.hash or "0", 16), silence=self._reset.silence
+            )
             self._records, self._reset = 0, None
 
     async def _fold_with_controls(self, records: RecordBlock, apply: Apply) -> None:
@@ -119,6 +126,7 @@ class Restoration:
         if last is None:
             return
         self._begin_epoch()
+        self._let_time_pass()
         processor, got = self._processor, hash_text(self._processor.hash)
         where = {
             "stream": last.stream, "topic": last.topic, "partition": last.partition, "position": last.to_offset,
@@ -130,7 +138,7 @@ class Restoration:
                 "history lost", **where, lost_from=loss.from_offset, lost_to=loss.to_offset, unread=loss.unread,
                 reason=loss.reason,
             )  # fmt: skip
-        elif got == last.hash:
+        elif (got, processor.silence) == (last.hash, last.silence):
             _log.info("state rebuilt, hash equal to the ledger's", **where)
         elif self._complete(last):
             self._refuse(last, got)
@@ -141,8 +149,15 @@ class Restoration:
                 records_in_ledger=self._expected, pipeline=processor.plan.version,
                 pipeline_in_ledger=last.pipeline_version, build_in_ledger=last.build,
             )  # fmt: skip
-        processor.start_at(last.to_offset, int(last.hash or "0", 16))
+        processor.start_at(last.to_offset, int(last.hash or "0", 16), silence=last.silence)
         processor.forget_controls()
+
+    def _let_time_pass(self) -> None:
+        """As it has passed behind the last record: no record brings these controls into force."""
+        while self._controls:
+            control = self._controls.popleft()
+            if control.kind == "time_advanced":
+                self._processor.apply(control)
 
     def _complete(self, last: BatchCompleted) -> bool:
         """Whether what was folded is all that the ledger accounts for, by the same code under the same pipeline."""
@@ -151,8 +166,9 @@ class Restoration:
 
     def _refuse(self, last: BatchCompleted, got: str) -> None:
         problem = (
-            f"{last.topic}/{last.partition}: the state rebuilt up to {last.to_offset} has hash {got}, its "
-            f"ledger says {last.hash}."
+            f"{last.topic}/{last.partition}: the state rebuilt up to {last.to_offset} has hash {got} "
+            f"(of absences: {self._processor.silence or 'none'}), its "
+            f"ledger says {last.hash} ({last.silence or 'none'})."
         )
         if self._beginning.source == "snapshot":
             raise SnapshotRefusedError(self._beginning.reference, problem, remedy="An older snapshot is tried.")

@@ -65,7 +65,9 @@ def _ledger_id(completed: BatchCompleted) -> str:
     where = (completed.stream, completed.topic, completed.partition, completed.from_offset)
     if completed.to_offset > completed.from_offset:
         return derive_id("ledger", *where)
-    return derive_id("ledger", *where, completed.epoch, completed.snapshot.reference if completed.snapshot else "")
+    times = [control.time for control in completed.controls]
+    snapshot = completed.snapshot.reference if completed.snapshot else ""
+    return derive_id("ledger", *where, completed.epoch, snapshot, *times)
 
 
 def _event(published: Published, catalogue: TopicCatalogue, partition: int, source: str) -> ResultRecord:

@@ -175,4 +175,6 @@ class Takeover:
 def _agrees(processor: PartitionProcessor, ledger: PartitionLedger) -> bool:
     """Whether a state is exactly what the ledger speaks of."""
     last = ledger.last
-    return last is not None and processor.position == last.to_offset and hash_text(processor.hash) == last.hash
+    if last is None or processor.position != last.to_offset:
+        return False
+    return (hash_text(processor.hash), processor.silence) == (last.hash, last.silence)

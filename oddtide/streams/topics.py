@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from oddtide.domain.detection.events import AnomalyDetected, Verdict
+from oddtide.domain.detection.events import AbsenceDetected, AnomalyDetected, SeriesReturned, Verdict
 from oddtide.domain.drift.events import DetectorAdapted, DriftDetected, DriftWarned
 from oddtide.domain.events import Message
 from oddtide.domain.mlops.events import (
@@ -117,7 +117,12 @@ class TopicCatalogue:
 
     def _results(self) -> list[TopicSpec]:
         return [
-            self._result("detections", "series", (AnomalyDetected,), "anomalies, one event each"),
+            self._result(
+                "detections",
+                "series",
+                (AnomalyDetected, AbsenceDetected, SeriesReturned),
+                "anomalies, one event each; series that fall silent and return",
+            ),
             self._result("verdicts", "partition", (Verdict,), "every verdict of streams that publish all, in frames"),
             self._result(
                 "deadletters",

@@ -125,6 +125,7 @@ class World:
     build: str = BUILD
     sleeping: Sleeping | None = None
     folder: Path | None = None
+    clock: int = T0 * 10**6
 
     def __post_init__(self) -> None:
         self.controls = Controls()
@@ -164,6 +165,7 @@ class World:
         services = Services(
             partial(self.commit, self.fence), self._seek, self._lost, self._broken, lambda: self.end, self._earliest,
             self.controls, self.takeover.source, self.board, self.build, FoldCosts(), lambda: 0.0, self.enough,
+            lambda: self.clock, self._at_end,
         )  # fmt: skip
         self.begun = found.beginning
         self.owner = PartitionOwner(found.processor, found.ledger, found.beginning, found.snapshots, services)
@@ -201,6 +203,9 @@ class World:
 
     def _broken(self, error: BaseException) -> None:
         self.breaks.append(error)
+
+    async def _at_end(self) -> bool:
+        return True  # what is handed over later had not been written yet
 
     async def _earliest(self) -> int:
         return self.earliest

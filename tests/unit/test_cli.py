@@ -284,7 +284,7 @@ def test_topics_list_needs_no_kafka_for_the_declaration() -> None:
     result = run("topics", "list", "--declared", "--output", "json")
     rows = {row["topic"]: row for row in json.loads(result.stdout)}
     assert rows["oddtide.readings.ledger"]["partitions"] == 4
-    assert rows["oddtide.detections"]["carries"] == ["AnomalyDetected"]
+    assert rows["oddtide.detections"]["carries"] == ["AnomalyDetected", "AbsenceDetected", "SeriesReturned"]
 
 
 def test_up_says_how_to_publish_while_its_kafka_does_not_run(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -145,6 +145,8 @@ def _tell_controls(controls: list[dict[str, Any]]) -> str:
 def _subject(control: dict[str, Any]) -> str:
     if control["kind"] == "planned_work":
         return f"{control['cancelled']} cancelled" if control["cancelled"] else str(control["work"]["id"])
+    if control["kind"] == "time_advanced":
+        return f"to {control['time']}"
     if control["kind"] == "model":
         return f"{control['model']} {control['version']}"
     return str(control["pipeline"] or control["series"])
@@ -152,6 +154,14 @@ def _subject(control: dict[str, Any]) -> str:
 
 def _tell_alert(row: dict[str, Any]) -> str:
     return f"{row['alert']}  {row['severity']}  {row['series']}: {row['summary']} ({row['count']} causes)"
+
+
+def _tell_absence(row: dict[str, Any]) -> str:
+    return f"{row['series']}  ABSENT: {row['reason']}"
+
+
+def _tell_return(row: dict[str, Any]) -> str:
+    return f"{row['series']}  is back after {row['silent_s']:.6g} s"
 
 
 def _tell_any(row: dict[str, Any]) -> str:
@@ -166,6 +176,8 @@ def _compact(value: Any) -> str:
 
 _TELLERS: dict[str, Callable[[dict[str, Any]], str]] = {
     "AnomalyDetected": _tell_verdict,
+    "AbsenceDetected": _tell_absence,
+    "SeriesReturned": _tell_return,
     "Verdict": _tell_verdict,
     "ReadingRejected": _tell_rejection,
     "BatchCompleted": _tell_batch,

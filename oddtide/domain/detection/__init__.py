@@ -27,6 +27,7 @@ What is here, one algorithm a file:
 - ``ensemble``: several detectors on one stream. ``auto``: which, where nobody says. ``threshold``: the rule.
   ``alarms``: which strange readings may raise one (direction, effect, duration, refractory period). ``explain``: the
   verdict in words.
+- ``absence``: a series that falls silent. No reading, so no score: a deadline that passes.
 - ``registry``: from a name in the configuration to a detector; adapters add whole families to it.
 
 A detector is anything that keeps the laws of ``ports.Detector``; they are tested for every implementation in
@@ -36,13 +37,16 @@ which slot is the pipeline's business.
 
 from __future__ import annotations
 
-from oddtide.domain.detection.events import AnomalyDetected, FeatureVerdict, Verdict
+from oddtide.domain.detection.absence import AbsencePolicy
+from oddtide.domain.detection.events import AbsenceDetected, AnomalyDetected, FeatureVerdict, SeriesReturned, Verdict
 from oddtide.domain.detection.explain import reason
 from oddtide.domain.detection.ports import Adoptable, Detector, DetectorSpec, Rows, Scores
 from oddtide.domain.detection.registry import build_detector, known_detectors
 from oddtide.domain.detection.threshold import ThresholdRule
 
 __all__ = [
+    "AbsenceDetected",
+    "AbsencePolicy",
     "Adoptable",
     "AnomalyDetected",
     "Detector",
@@ -50,6 +54,7 @@ __all__ = [
     "FeatureVerdict",
     "Rows",
     "Scores",
+    "SeriesReturned",
     "ThresholdRule",
     "Verdict",
     "build_detector",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from oddtide.domain.events import Event
 from oddtide.domain.readings import Rfc3339
 
-__all__ = ["AnomalyDetected", "FeatureVerdict", "Verdict"]
+__all__ = ["AbsenceDetected", "AnomalyDetected", "FeatureVerdict", "SeriesReturned", "Verdict"]
 
 import msgspec
 
@@ -66,3 +66,42 @@ class Verdict(Event, frozen=True, kw_only=True):
 
 class AnomalyDetected(Verdict, frozen=True, kw_only=True):
     """A verdict whose p-value (or score) crossed its stream's threshold. ``reason`` says why in one line."""
+
+
+class AbsenceDetected(Event, frozen=True, kw_only=True):
+    """A series has said nothing since its reading of ``since``: the partition's time has reached ``deadline``.
+
+    ``id`` is a function of stream, partition, series and deadline, so an absence is one fact however often it is
+    computed. ``allowed_s`` is how long the series may be silent. ``offset`` is where in the partition time had come
+    that far; where nothing arrived any more and the partition's owner let time pass, the next offset. Published once;
+    :class:`SeriesReturned` ends it.
+    """
+
+    id: str
+    stream: str
+    series: str
+    time: Rfc3339
+    since: Rfc3339
+    deadline: Rfc3339
+    allowed_s: float
+    topic: str = ""
+    partition: int = 0
+    offset: int = 0
+    reason: str = ""
+
+
+class SeriesReturned(Event, frozen=True, kw_only=True):
+    """A series that was absent speaks again, ``silent_s`` after its reading of ``since``. ``absence`` is the id of the
+    :class:`AbsenceDetected` that this ends, ``time`` that of the reading at ``offset`` and ``row``."""
+
+    id: str
+    stream: str
+    series: str
+    time: Rfc3339
+    absence: str
+    since: Rfc3339
+    silent_s: float
+    topic: str = ""
+    partition: int = 0
+    offset: int = 0
+    row: int = 0

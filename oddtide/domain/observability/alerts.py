@@ -110,11 +110,20 @@ class AlertDecider:
             policy = self._policy.of(logged.stream)
             latest = self._latest(key, logged)
             now = reached.get(source_of(latest), 0)
-            if now - arrived_of(latest) >= policy.quiet_ns:
+            if logged.kind != "absence" and now - arrived_of(latest) >= policy.quiet_ns:
                 events += [*self._flush(key), ending(latest, policy)]
             elif now - arrived_of(logged) >= policy.update_ns:
                 events += self._flush(key)
         return events
+
+    def returned(self, stream: str, series: str, absence: str, time: str, id: str) -> list[Event]:
+        """What follows when a series that was absent speaks again, as the event ``id`` says: the alert of the absence
+        with this id ends, if it is open. Changes nothing."""
+        key: _Key = ("absence", stream, series)
+        logged = self._open.get(key)
+        if logged is None or self._latest(key, logged).last_cause != absence:
+            return []
+        return [*self._flush(key), AlertResolved(alert=logged.alert, how="returned", time=time, causation=id)]
 
     def held_back(self) -> list[Event]:
         """The updates that would log every count there is. Changes nothing."""

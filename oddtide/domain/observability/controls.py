@@ -48,6 +48,7 @@ class ControlApplied(msgspec.Struct, frozen=True, kw_only=True):
     ``feedback``      a person accepted (``feedback`` is the word's id) what ``series`` shows as the new normal: its
                       detectors forget it and warm up anew
     ``planned_work``  the window ``work`` is in force, or the one with the id ``cancelled`` no longer is
+    ``time_advanced`` nothing arrived, and the partition's time has come to ``time``: deadlines up to there have passed
 
     ``causation`` names the event that asked for it. A rebuild of the state applies it at the same offset.
     """
@@ -65,6 +66,7 @@ class ControlApplied(msgspec.Struct, frozen=True, kw_only=True):
     feedback: str = ""
     work: PlannedWindow | None = None
     cancelled: str = ""
+    time: Rfc3339 = ""
     causation: str = ""
 
 
@@ -88,6 +90,8 @@ class ControlsInForce(msgspec.Struct, frozen=True, kw_only=True):
         """What is in force once ``control`` is. The same control again changes nothing: what began from a snapshot may
         find in the ledger what was in force in it already."""
         change: dict[str, Any] = {}
+        if control.kind == "time_advanced":  # what time it is lies with those who wait for it
+            return self
         if control.kind == "pipeline":
             change = {
                 "pipeline": control.pipeline,

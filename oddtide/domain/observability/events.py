@@ -73,8 +73,9 @@ class AlertAcknowledged(Event, frozen=True, kw_only=True):
 
 
 class AlertResolved(Event, frozen=True, kw_only=True):
-    """The episode ended: ``how`` is ``quiet`` (no cause for as long as the stream's policy says) or ``person``.
-    ``causation`` is the command's id, where a person asked for it."""
+    """The episode ended: ``how`` is ``quiet`` (no cause for as long as the stream's policy says), ``returned``
+    (an absent series speaks again) or ``person``. ``causation`` is the command's id, where a person asked for it, or
+    the return's."""
 
     alert: str
     how: str

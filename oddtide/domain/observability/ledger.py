@@ -51,7 +51,8 @@ class BatchCompleted(Event, frozen=True, kw_only=True):
     scored under planned work. ``hash`` runs over the canonical rows of every verdict of the partition so far, as 16 hex
     digits. ``time`` is the last record's; ``build`` names the code, libraries and processor that computed them: on
     another, hashes need not agree. ``snapshot`` is the newest snapshot of the state. ``epoch`` counts from 0;
-    ``opened`` is there in the record that begins a later one.
+    ``opened`` is there in the record that begins a later one. ``absences`` series were found absent; ``silence`` is a
+    running hash over every absence and return of the partition so far, empty where the stream does not look for them.
     """
 
     stream: str
@@ -67,7 +68,9 @@ class BatchCompleted(Event, frozen=True, kw_only=True):
     skipped: dict[str, int] = {}
     detections: int = 0
     suppressed: int = 0
+    absences: int = 0
     hash: str = ""
+    silence: str = ""
     controls: list[ControlApplied] = []
     pipeline_version: str = ""
     build: str = ""

@@ -11,10 +11,10 @@ from oddtide.domain.observability.events import AlertOpened, Severity
 
 __all__ = ["ALERT_KINDS", "AlertKind", "AlertPolicy", "Cause", "is_at_least", "worse"]
 
-AlertKind: TypeAlias = Literal["anomaly", "drift", "quality", "health"]
+AlertKind: TypeAlias = Literal["anomaly", "absence", "drift", "quality", "health"]
 
 #: Every kind of alert, in the order in which people want to hear of them.
-ALERT_KINDS: tuple[AlertKind, ...] = ("health", "anomaly", "drift", "quality")
+ALERT_KINDS: tuple[AlertKind, ...] = ("health", "absence", "anomaly", "drift", "quality")
 
 _RANK: dict[Severity, int] = {"info": 0, "warning": 1, "critical": 2}
 _SECOND = 1_000_000_000
@@ -74,7 +74,8 @@ class AlertPolicy:
     """One policy for every stream, with exceptions by stream name in ``streams``.
 
     ``kinds``       what opens alerts at all
-    ``quiet_s``     seconds without a cause after which an episode has ended
+    ``quiet_s``     seconds without a cause after which an episode has ended (not an absence: that ends when the series
+                    speaks again)
     ``update_s``    seconds after which a change of the count is logged at the latest
     ``warning_p``   p-value at or below which an anomaly is a ``warning`` (above: ``info``)
     ``critical_p``  p-value at or below which it is ``critical``

@@ -23,6 +23,7 @@ import structlog
 from aiokafka.errors import IllegalStateError
 from faust.types import TP
 
+from oddtide.domain.detection.events import SeriesReturned
 from oddtide.domain.events import Event
 from oddtide.domain.observability.alerts import AlertDecider, PendingCount
 from oddtide.domain.observability.events import (
@@ -139,6 +140,10 @@ class _Alerting:
     def _follows(self, logged: LoggedEvent) -> list[Event]:
         if isinstance(logged.event, AcknowledgeAlert | ResolveAlert):
             events = self._decider.command(logged.event, logged.envelope.id)
+            self._decider.apply_all(events)
+            return events
+        if isinstance(event := logged.event, SeriesReturned):
+            events = self._decider.returned(event.stream, event.series, event.absence, event.time, event.id)
             self._decider.apply_all(events)
             return events
         cause = cause_of(logged)

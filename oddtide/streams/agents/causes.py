@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from oddtide.domain.detection.events import AnomalyDetected
+from oddtide.domain.detection.events import AbsenceDetected, AnomalyDetected
 from oddtide.domain.drift.events import DriftDetected
 from oddtide.domain.observability.events import AgentDegraded, HistoryLost, LedgerBroken, Severity, WorkerLost
 from oddtide.domain.observability.policy import AlertKind, Cause
@@ -25,6 +25,10 @@ def cause_of(logged: LoggedEvent) -> Cause | None:
 def _anomaly(logged: LoggedEvent, event: AnomalyDetected) -> Cause:
     summary = event.reason or f"{event.feature} is {event.value}, p-value {event.p_value:.2g}"
     return _cause(logged, "anomaly", event.id, event.stream, event.series, summary, p_value=event.p_value)
+
+
+def _absence(logged: LoggedEvent, event: AbsenceDetected) -> Cause:
+    return _cause(logged, "absence", event.id, event.stream, event.series, event.reason, "warning")
 
 
 def _drift(logged: LoggedEvent, event: DriftDetected) -> Cause:
@@ -66,6 +70,7 @@ def _degraded(logged: LoggedEvent, event: AgentDegraded) -> Cause:
 
 _TRANSLATIONS: dict[type, Callable[[LoggedEvent, Any], Cause | None]] = {
     AnomalyDetected: _anomaly,
+    AbsenceDetected: _absence,
     DriftDetected: _drift,
     ContractViolated: _quality,
     WorkerLost: _lost,

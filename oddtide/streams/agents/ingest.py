@@ -232,22 +232,21 @@ class _Partitions:
             except IllegalStateError:  # taken from us meanwhile: whoever gets it begins at the ledger's position
                 _log.info("not sought: no longer ours", topic=tp.topic, partition=tp.partition, offset=offset)
 
-        async def earliest() -> int:
-            return (await self._ends.earliest(tp.topic, [tp.partition]))[tp.partition]
-
         return Services(
             commit=partial(self._commit, plan, writer),
             seek=seek,
             lost=partial(self._lost, tp),
             broken=lambda error: self._later(self._give_up(error)),
             highwater=lambda: int(self._app.consumer.highwater(tp)) or -1,
-            earliest=earliest,
+            earliest=lambda: self._ends.earliest_of(*tp),
             controls=self._board.controls,
             source=self._source,
             progress=self._context.progress,
             build=self._context.build,
             costs=self._costs,
             pace=lambda: pace(len(self._held)),
+            clock=self._context.clock,
+            at_end=lambda: self._ends.reached(self._app.consumer, *tp),
         )
 
     async def _commit(self, plan: StreamPlan, writer: PartitionWriter, outcomes: list[Outcome]) -> None:

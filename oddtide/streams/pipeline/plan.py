@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import orjson
 
+from oddtide.domain.detection.absence import AbsencePolicy
 from oddtide.domain.detection.alarms import AlarmRules
 from oddtide.domain.detection.ports import DetectorSpec
 from oddtide.domain.detection.threshold import ThresholdRule
@@ -27,7 +28,8 @@ Publish = Literal["anomalies", "all"]
 
 @dataclass(frozen=True)
 class StreamPlan:
-    """One stream. ``profile_every`` is in readings of a series (0: no profiles published).
+    """One stream. ``profile_every`` is in readings of a series (0: no profiles published). Without ``absence``
+    nobody minds whether a series falls silent.
 
     ``published_as`` is the version under which the plan was published, where it was read back from the log: an older
     build may have known fewer settings, and its digest of the same plan was another."""
@@ -42,6 +44,7 @@ class StreamPlan:
     publish: Publish = "anomalies"
     profile: Profile = "light"
     profile_every: int = 1_000
+    absence: AbsencePolicy | None = None
     published_as: str = ""
 
     @cached_property
@@ -59,6 +62,8 @@ class StreamPlan:
         """Everything that decides verdicts, as plain values."""
         content = asdict(self)
         del content["publish"], content["published_as"]
+        if self.absence is None:  # as before there was such a thing: the digest of a plan without it stays
+            del content["absence"]
         return content
 
     def kept_by(self, successor: StreamPlan) -> tuple[str, ...]:
@@ -69,6 +74,8 @@ class StreamPlan:
             kept.append("ensemble")
         if same and self.alarms.active and self.alarms == successor.alarms:
             kept.append("alarms")
+        if self.absence is not None and self.absence == successor.absence:
+            kept.append("absences")
         if self.contract.names == successor.contract.names:
             if self.profile == successor.profile:
                 kept.append("profiles")

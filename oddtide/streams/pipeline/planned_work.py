@@ -62,6 +62,16 @@ class PlannedWork:
                 which[inside[self._named(place, readings, slots, inside)]] = place
         return Suppressed(which, self._ids) if (which >= 0).any() else None
 
+    def until(self, series: str, time: int) -> int | None:
+        """When the planned work that a series is under at ``time`` ends, the latest where it is under several; None
+        where it is under none."""
+        ends = [
+            end
+            for (begin, end), names in zip(self._spans, self._names, strict=True)
+            if begin <= time < end and (names is None or names.match(series) is not None)
+        ]
+        return max(ends, default=None)
+
     def _named(self, place: int, readings: Readings, slots: IntArray, rows: IntArray) -> BoolArray:
         """Which of ``rows`` are of a series that the window names; each series is looked at once."""
         names = self._names[place]

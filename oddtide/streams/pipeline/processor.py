@@ -7,20 +7,18 @@ Faust, no clock: ``oddtide detect`` runs it over files, the ingest agent over ba
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from oddtide.domain.detection.ports import Adoptable, Rows
 from oddtide.domain.errors import StateMismatchError
 from oddtide.domain.observability.controls import ControlApplied, ControlsInForce
-from oddtide.domain.observability.ledger import BatchCompleted
 from oddtide.domain.observability.progress import MemoryUse
-from oddtide.domain.quality.validation import Checked
-from oddtide.domain.readings import IntArray, Readings, SeriesColumn, rfc3339
+from oddtide.domain.readings import IntArray, Readings, SeriesColumn, parse_rfc3339
 from oddtide.domain.slots import PerSlot, SlotState
-from oddtide.streams.codecs.decoded import Decoded, RecordLike, Refusal
+from oddtide.streams.codecs.decoded import Decoded, RecordLike
 from oddtide.streams.codecs.record_block import RecordBlock
+from oddtide.streams.pipeline.counts import counted, refused
 from oddtide.streams.pipeline.deadletters import dead_letters
 from oddtide.streams.pipeline.outcome import Outcome, Published
 from oddtide.streams.pipeline.plan import StreamPlan
@@ -33,6 +31,9 @@ from oddtide.streams.pipeline.verdicts import Origin, VerdictColumns
 from oddtide.streams.ports import Toolkit
 
 __all__ = ["PartitionProcessor"]
+
+#: In a saved state: what the absence stage keeps of no awake series.
+_ABSENCES = "absences of the partition"
 
 
 class PartitionProcessor:
@@ -68,6 +69,16 @@ class PartitionProcessor:
         return len(self._series) + (self.sleepers.asleep if self.sleepers is not None else 0)
 
     @property
+    def silence(self) -> str:
+        """The running hash of absences, as the ledger shows it; empty where the plan does not look for them."""
+        return self._stages.absences.silence if self._stages.absences is not None else ""
+
+    def overdue(self, clock: int, quiet_since: int) -> int | None:
+        """How far to let time pass where nothing arrives; see :meth:`AbsenceStage.overdue`."""
+        stage = self._stages.absences
+        return stage.overdue(clock, quiet_since) if stage is not None else None
+
+    @property
     def memory(self) -> MemoryUse:
         """How many series are awake, how many asleep, and what the awake ones take."""
         if self.sleepers is not None:
@@ -84,15 +95,19 @@ class PartitionProcessor:
         if self.sleepers is not None:
             self.sleepers.close()
 
-    def start_at(self, position: int, hash: int | None = None) -> None:
-        """Begin at ``position``; ``hash`` continues a chain whose beginning is no longer in the log."""
+    def start_at(self, position: int, hash: int | None = None, silence: str = "") -> None:
+        """Begin at ``position``; ``hash`` and ``silence`` continue chains whose beginning is no longer in the log."""
         self.position = position
         if hash is not None:
             self.hash = hash
+        if silence and self._stages.absences is not None:
+            self._stages.absences.hash = int(silence, 16)
 
     def forget_controls(self) -> None:
-        """Controls applied so far are in the ledger already."""
+        """Controls applied so far are in the ledger already, and what they brought is published."""
         self._controls = []
+        if self._stages.absences is not None:
+            self._stages.absences.said.clear()
 
     def apply(self, control: ControlApplied, artifact: bytes = b"", plan: StreamPlan | None = None) -> None:
         """Let a control take effect from the position on; the next outcome's ledger record lists it.
@@ -105,6 +120,8 @@ class PartitionProcessor:
             self._adopt(control, artifact)
         elif control.kind == "feedback":
             self._learn_anew(control.series)
+        elif control.kind == "time_advanced" and (stage := self._stages.absences) is not None:
+            stage.advance(parse_rfc3339(control.time), self.position, self._series, self._planned_work)
         self._put_in_force(self.in_force.after(control))
         self._controls.append(control)
 
@@ -126,7 +143,7 @@ class PartitionProcessor:
         slots = self._slots_of(column) if asleep else self._series.find(column)
         held = slots[slots >= 0]
         for name, stage in self._stages.parts.items():
-            if name not in ("validator", "profiles"):
+            if name not in ("validator", "profiles", "absences"):
                 stage.forget(held)
 
     def _adopt(self, control: ControlApplied, artifact: bytes) -> None:
@@ -180,13 +197,20 @@ class PartitionProcessor:
     def save(self) -> tuple[SeriesColumn, dict[str, SlotState]]:
         """The names of all series and their state, in the same order; copies."""
         slots = self._series.used()
-        return self._series.names(slots).packed(), self.extract(slots)
+        states = self.extract(slots)
+        if self._stages.absences is not None:
+            states[_ABSENCES] = self._stages.absences.save()
+        return self._series.names(slots).packed(), states
 
     def load(self, series: SeriesColumn, states: Mapping[str, SlotState]) -> None:
         """Take up what another processor of the same plan, with the same controls in force, saved. Raises
         ``StateMismatchError`` where this one is not empty, and as :meth:`insert` does."""
         if self.series:
             raise StateMismatchError(f"The state has {self.series} series already.", remedy="Load into a new one.")
+        states = dict(states)
+        absences = states.pop(_ABSENCES, None)
+        if absences is not None and self._stages.absences is not None:
+            self._stages.absences.load(absences)
         self.insert(self._series.put(series), states)
 
     def mark(self, to: int | None = None) -> Outcome:
@@ -194,6 +218,21 @@ class PartitionProcessor:
         position moves on to ``to``, over offsets that no records have."""
         nothing = self._stages.decoder.decode(())
         return self.process(replace(nothing, first=self.position, next=self.position if to is None else to))
+
+    @property
+    def bytes_asleep(self) -> int:
+        """Memory that series take although they sleep."""
+        return self._stages.absences.bytes_asleep if self._stages.absences is not None else 0
+
+    def doze(self, slots: IntArray, names: SeriesColumn) -> None:
+        """The series of ``slots`` go to sleep."""
+        if self._stages.absences is not None:
+            self._stages.absences.doze(slots, names)
+
+    def wake(self, slots: IntArray, names: SeriesColumn) -> None:
+        """These series were woken: they are in ``slots`` again."""
+        if self._stages.absences is not None:
+            self._stages.absences.wake(slots, names)
 
     def grow(self, slots: int) -> None:
         """Make room for slots ``0 .. slots-1`` in every stage, also in those that were never shown one of them."""
@@ -226,11 +265,19 @@ class PartitionProcessor:
         events += self._stages.profiles.update(kept, kept_slots)
         verdicts, drift_events = self._score(origin, kept, kept_slots)
         events += drift_events
+        absences: list[Published] = []
+        if self._stages.absences is not None:
+            absences = self._stages.absences.take(kept, kept_slots, self._series, self._planned_work)
+        events += absences
         anomalies = verdicts.anomalies.tolist()
         events += [Published("detections", d.series, d.id, d) for d in map(verdicts.detection, anomalies)]
         self.hash = advance_hash(self.hash, verdicts.digests())
-        refusals = [*decoded.refusals, *_refused(readings, checked)]
-        completed = self._completed(decoded, refusals, checked, verdicts)
+        refusals = [*decoded.refusals, *refused(readings, checked)]
+        controls, self._controls = self._controls, []
+        completed = counted(
+            self.plan, self.partition, self.position, decoded, refusals, checked, verdicts, absences,
+            hash=hash_text(self.hash), silence=self.silence, controls=controls,
+        )  # fmt: skip
         self.position = decoded.next
         if self.sleepers is not None:
             self.sleepers.rest(self, slots)
@@ -266,35 +313,3 @@ class PartitionProcessor:
         if untaught is not None:
             hits &= ~untaught
         return VerdictColumns(origin, kept, scores, combined.driver, combined.needed, hits, suppressed, alarm_p), events
-
-    def _completed(
-        self, decoded: Decoded, refusals: list[Refusal], checked: Checked, verdicts: VerdictColumns
-    ) -> BatchCompleted:
-        controls, self._controls = self._controls, []
-        readings = decoded.readings
-        return BatchCompleted(
-            stream=self.plan.name,
-            topic=self.plan.topic,
-            partition=self.partition,
-            from_offset=self.position,
-            to_offset=decoded.next,
-            records=decoded.records,
-            holes=decoded.next - self.position - decoded.records,
-            readings=len(readings) + len(decoded.refusals),
-            scored=len(verdicts),
-            rejected=dict(sorted(Counter(refusal.reason for refusal in refusals).items())),
-            skipped=dict(sorted(Counter(reason for _, reason in checked.skips).items())),
-            detections=int(verdicts.is_anomaly.sum()),
-            suppressed=int(verdicts.suppressed.rows.sum()) if verdicts.suppressed is not None else 0,
-            hash=hash_text(self.hash),
-            controls=controls,
-            pipeline_version=self.plan.version,
-            time=rfc3339(int(readings.arrivals[-1])) if len(readings) else "",
-        )
-
-
-def _refused(readings: Readings, checked: Checked) -> list[Refusal]:
-    return [
-        Refusal(int(readings.offsets[i]), int(readings.rows[i]), reason, detail, readings.series[i])
-        for i, reason, detail in checked.refusals
-    ]

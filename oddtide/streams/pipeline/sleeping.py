@@ -94,6 +94,19 @@ class StateHolder(Protocol):
         """Reset ``slots`` to those of series never seen."""
         ...
 
+    @property
+    def bytes_asleep(self) -> int:
+        """Memory that series take although they sleep."""
+        ...
+
+    def doze(self, slots: IntArray, names: SeriesColumn) -> None:
+        """The series of ``slots`` go to sleep; they are forgotten after this."""
+        ...
+
+    def wake(self, slots: IntArray, names: SeriesColumn) -> None:
+        """These series were woken, their state was put back into ``slots``."""
+        ...
+
 
 class _Listed(msgspec.Struct, frozen=True):
     """What lies beside a checkpoint's files."""
@@ -124,7 +137,8 @@ class Sleepers:
 
     def limit(self, holder: StateHolder) -> int:
         """How many series may be awake between batches; at least 1."""
-        return max(self._sleeping.budget.share // (holder.bytes_per_slot + NAME_BYTES), 1)
+        share = self._sleeping.budget.share - holder.bytes_asleep
+        return max(share // (holder.bytes_per_slot + NAME_BYTES), 1)
 
     def most_at_once(self, holder: StateHolder) -> int:
         """How many series a batch may have so that memory exceeds the share by a quarter at most (never fewer than
@@ -243,6 +257,7 @@ class Sleepers:
         there = np.array([place for place, row in enumerate(rows) if row is not None], dtype=np.int64)
         for places, states in self._rows.decode([row for row in rows if row is not None]):
             holder.insert(fresh[there[places]], states, slept=True)
+        holder.wake(fresh[there], self._index.names(fresh[there]))
         self._asleep -= len(there)
         self._woken += len(there)
 
@@ -252,7 +267,9 @@ class Sleepers:
         known = self._know()
         idle = self._recency.idle_longest(self._index.used(), count)
         rows = self._rows.encode(len(idle), holder.extract(idle))
-        self._store.put(_keys(self._index.names(idle)), rows)
+        names = self._index.names(idle)
+        self._store.put(_keys(names), rows)
+        holder.doze(idle, names)
         holder.forget(idle)
         self._index.release(idle)
         known[idle] = False

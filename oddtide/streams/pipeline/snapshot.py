@@ -61,7 +61,8 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The state of a partition. ``stages`` has the state of ``series``, in their order, by stage. Shares no memory with
+    """The state of a partition. ``stages`` has the state of ``series``, in their order, by stage, and what a stage
+    keeps of no awake series. Shares no memory with
     the processor that it was taken of. Before it is stored, ``files`` in ``folder`` are those of who sleeps."""
 
     about: About

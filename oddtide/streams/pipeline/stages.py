@@ -9,6 +9,7 @@ come to the same state:
   with its model; every other starts anew and warms up;
 - the *ensemble*'s past goes on where the detectors and the features are the same;
 - the *alarms*' runs and refractory periods go on where the rules, the detectors and the features are the same;
+- the timers of *absence* go on where its policy is the same;
 - *drift* monitors go on where the features, the method and its confidence are the same, and the first detector, whose
   score they watch, goes on.
 """
@@ -28,6 +29,7 @@ from oddtide.domain.quality.validation import Validator
 from oddtide.domain.readings import IntArray
 from oddtide.domain.slots import PerSlot
 from oddtide.streams.codecs.readings import ReadingDecoder
+from oddtide.streams.pipeline.absences import AbsenceStage
 from oddtide.streams.pipeline.drifting import DriftStage
 from oddtide.streams.pipeline.plan import StreamPlan
 from oddtide.streams.pipeline.profiling import ProfileStage
@@ -48,6 +50,7 @@ class Stages:
     ensemble: Ensemble | None
     drift: DriftStage | None
     alarms: Alarms | None
+    absences: AbsenceStage | None = None
 
     @classmethod
     def of(cls, plan: StreamPlan, toolkit: Toolkit, partition: int) -> Stages:
@@ -61,6 +64,7 @@ class Stages:
             _ensemble(plan),
             DriftStage(plan, toolkit, partition) if plan.profile == "deep" else None,
             _alarms(plan),
+            _absences(plan, partition),
         )
 
     @property
@@ -73,6 +77,8 @@ class Stages:
             parts["ensemble"] = self.ensemble
         if self.alarms is not None:
             parts["alarms"] = self.alarms
+        if self.absences is not None:
+            parts["absences"] = self.absences
         named = zip(self.plan.detectors, self.detectors, strict=True)
         return parts | {f"detector {spec.name}": detector for spec, detector in named}
 
@@ -103,12 +109,15 @@ class Stages:
             self.ensemble if "ensemble" in kept else _ensemble(plan),
             self._drift_under(plan, toolkit, partition, kept),
             self.alarms if "alarms" in kept else _alarms(plan),
+            self.absences if "absences" in kept else _absences(plan, partition),
         )
         for part in after.parts.values():
             part.grow(slots)
         every = np.arange(slots)
         after.validator.insert(every, self.validator.extract(every))
         after.profiles.plan = plan
+        if after.absences is not None:
+            after.absences.plan = plan
         if after.drift is not None:
             after.drift.plan = plan
         return after
@@ -125,3 +134,7 @@ def _ensemble(plan: StreamPlan) -> Ensemble | None:
 
 def _alarms(plan: StreamPlan) -> Alarms | None:
     return Alarms(plan.alarms) if plan.alarms.active else None
+
+
+def _absences(plan: StreamPlan, partition: int) -> AbsenceStage | None:
+    return AbsenceStage(plan, partition) if plan.absence is not None else None

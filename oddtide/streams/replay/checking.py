@@ -105,6 +105,17 @@ class Live:
         if self.on_controls is not None:
             self.on_controls(controls)
 
+    async def finish(self) -> None:
+        """No more records come: what the ledger says behind the last one."""
+        position, last = self._fold.processor.position, None
+        while (entry := await anext(self._entries, None)) is not None and entry.batch.to_offset == position:
+            if entry.batch.from_offset == position:
+                self._expect(entry.batch.controls)
+                last = entry
+        if last is not None and self.check.difference is None:
+            self._fold.finish()
+            self.check.close(last, self._fold.processor.silence)
+
     @property
     def seconds(self) -> float:
         """Processor time spent on folding."""
@@ -146,4 +157,5 @@ async def verify_partition(history: History, tell: Progress) -> Verification:
             if live.check.difference is not None:
                 break
         live.result.seconds = time.perf_counter() - began
+        await live.finish()
         return await live.conclude()

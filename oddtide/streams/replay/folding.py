@@ -52,6 +52,10 @@ class HistoryFold:
             yield Folded(part, before, outcome)
             records = records[len(part) :]
 
+    def finish(self) -> None:
+        """Put in force what takes effect behind the last record: time that passed where nothing arrived."""
+        self._apply_due(self.processor.position)
+
     def _apply_due(self, offset: int) -> None:
         """Put in force what is due; of a detector's models the newest alone: the others saw no record, and their
         artifacts may be gone."""

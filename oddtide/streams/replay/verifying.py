@@ -120,6 +120,7 @@ class HashCheck:
         self._logged = 0
         self._replayed, self._ledgered = _Counts(), _Counts()
         self._records = 0
+        self._silence = ""
 
     def wants(self, offset: int) -> bool:
         """Whether a further entry is needed before the record at ``offset`` is folded."""
@@ -142,6 +143,7 @@ class HashCheck:
     def take(self, folded: Folded) -> int:
         """Compare what was folded; returns the hash to go on with (the ledger's, where it was taken over)."""
         completed, verdicts = folded.outcome.completed, folded.outcome.verdicts
+        self._silence = completed.silence
         self._version = completed.pipeline_version
         if self.difference is None:
             self._recent.append(verdicts)
@@ -194,6 +196,7 @@ class HashCheck:
             result.equal += judged
             if aligned:
                 self._compare_counts(entry, value)
+                self._compare_silence(entry, self._silence)
         elif reason:
             self._tainted = reason
             result.unverifiable += judged
@@ -225,6 +228,24 @@ class HashCheck:
         if wrong and not self._tainted:
             self._differs(entry, value, detail=f"counts from {self._ledgered.since} on: {wrong}")
         self._replayed, self._ledgered = _Counts(), _Counts()
+
+    def _compare_silence(self, entry: LedgerEntry, silence: str) -> None:
+        """The hash of absences runs on over all of them: it is compared where folding stops, not at every record.
+        What a record that covers nothing brought is not in force yet then, and in what comes next."""
+        batch = entry.batch
+        if batch.to_offset > batch.from_offset and silence != batch.silence and not self._tainted:
+            self._silence_differs(entry, silence)
+
+    def close(self, entry: LedgerEntry, silence: str) -> None:
+        """``entry`` is the last; it covers nothing, and was let take effect. ``silence`` is what came of that."""
+        if self.difference is None and not self._tainted and silence != entry.batch.silence:
+            self._silence_differs(entry, silence)
+            self._settle()
+
+    def _silence_differs(self, entry: LedgerEntry, silence: str) -> None:
+        if self.difference is None:
+            detail = f"absences: hash {entry.batch.silence or 'none'} in the ledger, {silence or 'none'} computed"
+            self._differs(entry, int(entry.batch.hash, 16), detail)
 
     def _differs(self, entry: LedgerEntry, value: int, detail: str = "") -> None:
         self.difference = Difference(entry, hash_text(value), tuple(self._recent), self._logged, detail)
