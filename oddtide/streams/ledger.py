@@ -18,11 +18,13 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from oddtide.domain.observability.controls import ControlApplied
 from oddtide.domain.observability.ledger import BatchCompleted, EpochOpened, SnapshotPointer
 from oddtide.streams.broker import BrokerAccess
+from oddtide.streams.ending import closed_within
 from oddtide.streams.logged import logged_events
 
 __all__ = ["LogEnds", "PartitionLedger", "read_ledgers"]
 
 _POLL_MS = 100
+_STOP_TIMEOUT_S = 2.0
 #: Offsets looked at first; each further look goes this many times as far back. Markers and aborted records count too.
 _FIRST_LOOK = 16
 _FARTHER = 16
@@ -137,10 +139,10 @@ class LogEnds:
         return position is not None and int(position) >= int(ends[source])
 
     async def stop(self) -> None:
-        """Disconnect."""
+        """Disconnect, within a few seconds whatever the cluster does."""
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
-            await consumer.stop()
+            await closed_within(_STOP_TIMEOUT_S, consumer.stop())
 
 
 def _reader(broker: BrokerAccess) -> AIOKafkaConsumer:

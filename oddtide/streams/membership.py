@@ -75,7 +75,8 @@ class _Watch:
             self._fenced(_taken(self._coordinator.group_id, self._instance))
         if self._over:
             await self._coordinator._closing
-            return False
+        if self._coordinator._closing.done():
+            return False  # who is about to leave need not join again, and wait for all others
         return bool(await self._rejoin(subscription))
 
     async def _replaced(self, generation: int, member: str) -> bool:

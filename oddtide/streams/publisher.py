@@ -11,9 +11,13 @@ from aiokafka import AIOKafkaProducer
 
 from oddtide.domain.events import Message
 from oddtide.streams.app import WorkerContext
+from oddtide.streams.ending import closed_within
 from oddtide.streams.envelope import seal
 
 __all__ = ["EventPublisher", "Outgoing"]
+
+#: Whoever published waited for it already: there is nothing left to send.
+_STOP_TIMEOUT_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +59,10 @@ class EventPublisher:
         self._producer = producer
 
     async def stop(self) -> None:
-        """Send what is left and disconnect. May be called twice."""
+        """Disconnect, within a few seconds whatever the cluster does. May be called twice."""
         producer, self._producer = self._producer, None
         if producer is not None:
-            await producer.stop()
+            await closed_within(_STOP_TIMEOUT_S, producer.stop())
 
     async def publish(
         self,

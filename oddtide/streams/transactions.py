@@ -14,6 +14,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 
 from oddtide.domain.errors import ConfigurationError
 from oddtide.streams.broker import BrokerAccess
+from oddtide.streams.ending import closed_within
 from oddtide.streams.results import ResultRecord
 
 __all__ = ["PartitionWriter"]
@@ -111,10 +112,7 @@ class PartitionWriter:
 
     async def close(self) -> None:
         """Disconnect, within a few seconds whatever the cluster does."""
-        try:
-            await asyncio.wait_for(self._producer.stop(), _STOP_TIMEOUT_S)
-        except Exception:  # closing is best effort: an open transaction is aborted by the next owner
-            return
+        await closed_within(_STOP_TIMEOUT_S, self._producer.stop())  # the next owner aborts what is open
 
 
 def _added(batch: BatchBuilder, record: ResultRecord) -> bool:

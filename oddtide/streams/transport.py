@@ -16,7 +16,7 @@ Faust and aiokafka; these are all of them:
 - ``Consumer.seek_to_committed`` is called by every seek (``perform_seek``);
 - ``AIOKafkaConsumerThread._create_worker_consumer`` makes the client, whose ``_isolation_level``,
   ``_fetch_max_bytes`` and ``_max_partition_fetch_bytes`` are set before it starts, since Faust reads uncommitted
-  records and too few; ``on_start`` and ``on_thread_stop`` are its beginning and end (see also
+  records and too few; ``on_start``, ``close`` and ``on_thread_stop`` are its beginning and end (see also
   :mod:`oddtide.streams.membership`), ``_fetch_records`` asks it; ``_close_thread_loop_on_stop`` ends its event loop;
 - ``AIOKafkaConsumer._fetcher`` gets a class of ours and its ``_client`` a wrapper, so that after
   ``Fetcher._proc_fetch_request`` each ``FetchResult._partition_records`` in ``_records`` makes blocks;
@@ -41,12 +41,14 @@ from typing import Any, TypeAlias, cast
 import aiokafka
 import aiokafka.producer.sender as sender
 import faust
+import structlog
 import uvloop
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
 from oddtide.streams.assignor import forget_what_was_held
+from oddtide.streams.ending import closed_within
 from oddtide.streams.fetching import fetch_blocks
 from oddtide.streams.membership import leave_at_end, watch
 
@@ -62,6 +64,12 @@ _LOOK_AGAIN_S = 1.0
 #: 15,000 readings when a worker is behind. As much again may wait in blocks that are not folded yet.
 _PARTITION_BYTES = 2 << 20
 _FETCH_BYTES = 8 << 20
+#: How long a consumer that stops tries to commit, then to leave its group (seconds). Without Kafka aiokafka would try
+#: for ever, and in the middle of a rebalance wait for its end.
+_LAST_COMMIT_S = 2.0
+_LEAVE_S = 5.0
+
+_log = structlog.get_logger(__name__)
 
 
 def quicken_transactions() -> None:
@@ -109,9 +117,15 @@ class _CommittedReads(driver.AIOKafkaConsumerThread):
             if not self.parent_loop.is_closed():
                 raise
 
+    def close(self) -> None:
+        """Do nothing: Faust asks for it where a rebalance meets an app that stops, and would close the client from
+        another thread than the one it lives in. A commit under way then found no coordinator for ever, which the last
+        commit waited for, and the group was never left. Stopping closes the client anyway."""
+
     async def on_thread_stop(self) -> None:
         leave_at_end(self._consumer)
-        await super().on_thread_stop()
+        if not await closed_within(_LEAVE_S, super().on_thread_stop()):
+            _log.warning("left a group without a word: Kafka notices when the session ends", group=self.app.conf.id)
 
     async def _fetch_records(
         self,
@@ -136,6 +150,10 @@ class _BatchConsumer(driver.Consumer):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._drained = asyncio.Event()
+
+    async def on_stop(self) -> None:
+        """Commit once more, for lag displays, if Kafka takes it."""
+        await closed_within(_LAST_COMMIT_S, super().on_stop())
 
     def _new_consumer_thread(self) -> driver.AIOKafkaConsumerThread:
         thread: Any = _CommittedReads(self, loop=self.loop, thread_loop=uvloop.new_event_loop(), beacon=self.beacon)

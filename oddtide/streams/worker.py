@@ -4,33 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import signal
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import Any
 
-import structlog
 import uvloop
 from mode import Service
 
 from oddtide.domain.errors import OddtideError, UsageError
 from oddtide.streams.agents.heartbeat import Heartbeats
 from oddtide.streams.app import WorkerContext
+from oddtide.streams.ending import STOP_WITHIN_S, LastResort
 from oddtide.streams.parts import WorkerParts
 from oddtide.streams.standby import Standby
 
-__all__ = ["ROLES", "STOP_WITHIN_S", "WorkerParts", "last_resort", "run_worker"]
+__all__ = ["ROLES", "WorkerParts", "run_worker"]
 
 #: Every role, in the order in which they start; they stop in reverse.
 ROLES: tuple[str, ...] = ("ingest", "observability", "mlops", "health")
-
-#: How long a worker may take to stop (seconds), session timeout and transactions included.
-STOP_WITHIN_S = 30.0
-
-_log = structlog.get_logger(__name__)
 
 
 class _Host(Service):
@@ -52,11 +43,18 @@ def run_worker(
     unknown = sorted(set(roles) - set(ROLES))
     if unknown:
         raise UsageError(f"unknown role {unknown[0]!r}.", remedy=f"Roles are: {', '.join(ROLES)}.")
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_run(context, [role for role in ROLES if role in roles], parts, ready))
+    last_resort = LastResort(STOP_WITHIN_S, owing=lambda: bool(context.progress.snapshot().partitions))
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_run(context, [role for role in ROLES if role in roles], parts, ready, last_resort))
+    finally:
+        last_resort.over()
+    return 0
 
 
-async def _run(context: WorkerContext, roles: list[str], parts: WorkerParts, ready: Callable[[], None]) -> int:
+async def _run(
+    context: WorkerContext, roles: list[str], parts: WorkerParts, ready: Callable[[], None], last_resort: LastResort
+) -> None:
     _spare_the_collector()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -80,10 +78,13 @@ async def _run(context: WorkerContext, roles: list[str], parts: WorkerParts, rea
         if host.crashed:
             heartbeats.reason = str(host.crash_reason) or repr(host.crash_reason)
             _raise(host.crash_reason)
+    except BaseException as reason:
+        last_resort.begin(reason)
+        raise
+    else:
+        last_resort.begin()
     finally:
-        with last_resort(STOP_WITHIN_S):
-            await host.stop()
-    return 0
+        await host.stop()
 
 
 def _spare_the_collector() -> None:
@@ -92,24 +93,6 @@ def _spare_the_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 20, 100)
-
-
-@contextmanager
-def last_resort(seconds: float, end: Callable[[int], Any] = os._exit) -> Iterator[None]:
-    """End the process where the body takes longer than ``seconds``: without Kafka its clients may wait for ever.
-    Nothing is lost by it; what was not committed is folded again by the next owner."""
-
-    def too_long() -> None:
-        _log.error("did not stop in time and is ended; uncommitted work is done again", seconds=seconds)
-        end(1)
-
-    timer = threading.Timer(seconds, too_long)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
 
 
 def _raise(reason: BaseException | None) -> None:

@@ -12,10 +12,10 @@ import pytest
 
 from oddtide.streams import fetching
 from oddtide.streams.codecs.record_block import RecordBlock
+from oddtide.streams.ending import STOP_WITHIN_S
 from oddtide.streams.owner import PartitionOwner
 from oddtide.streams.results import ResultRecord
 from oddtide.streams.transactions import PartitionWriter
-from oddtide.streams.worker import STOP_WITHIN_S
 from tests.integration.test_ingest import Platform
 
 #: Readings of about 8 kB, so that a few thousand are many megabytes.

@@ -112,6 +112,35 @@ async def test_whose_place_is_taken_ends_with_the_reason(application: Applicatio
         assert second.app.crash_reason is None, "it is left alone"
 
 
+async def test_who_stops_while_its_group_settles_anew_leaves_it_all_the_same(application: Application) -> None:
+    """Faust answers such a rebalance by closing the client from another thread: nothing could leave the group then."""
+    async with AsyncExitStack() as stack:
+        first, second = await join(application, stack, "a"), await join(application, stack, "b")
+        await settled(first, second)
+        before = first.app.rebalancing_count
+
+        async def seen() -> int:
+            return first.app.rebalancing_count
+
+        async def met(*_: Any, **__: Any) -> None:
+            await eventually(seen, lambda count: count > before)
+
+        first.app.on_before_shutdown.connect(met)
+        coordinator: Any = first.app.consumer._thread._consumer._coordinator  # type: ignore[attr-defined]  # private
+        leave, left = coordinator._maybe_leave_group, asyncio.Event()
+
+        async def leaving() -> None:
+            await leave()
+            left.set()
+
+        coordinator._maybe_leave_group = leaving
+        stopping = asyncio.create_task(first.app.stop())
+        third = await join(application, stack, "c")
+        await stopping
+        assert left.is_set()
+        await settled(second, third)
+
+
 async def test_a_member_that_its_group_forgot_joins_again(application: Application) -> None:
     async with AsyncExitStack() as stack:
         member = await join(application, stack, "a")

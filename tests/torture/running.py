@@ -87,7 +87,7 @@ class Run:
     async def up(self, worker: Worker) -> None:
         """Wait until a worker is up."""
         if not await self._comes(lambda: worker.up or not worker.alive) or not worker.alive:
-            self.report.complaints.append(f"worker {worker.number} never came up")
+            self.report.complaints.append(f"worker {worker.number} never came up: {worker.last_words}")
 
     async def struck(self, worker: Worker) -> bool:
         """Wait until a worker's fault has killed it; says whether it has."""
@@ -134,7 +134,7 @@ class Run:
         code = await asyncio.to_thread(worker.ended)
         self.report.terminations += 1
         if code != 0:
-            self.report.complaints.append(f"worker {worker.number} ended with {code} on SIGTERM")
+            self.report.complaints.append(f"worker {worker.number} did not end in order: {worker.last_words}")
         return time.monotonic() - began
 
     async def cli(self, *arguments: str) -> None:
@@ -161,20 +161,21 @@ class Run:
         if not await self._comes(lambda: self.stage.logged(text) > before):
             self.report.complaints.append(f"nobody said {text!r} for {PATIENCE_S:g} s")
 
-    def kill_kafka(self) -> None:
+    async def kill_kafka(self) -> None:
         """-9 on the broker."""
-        assert self.broker is not None
-        status = self.broker.status()
+        broker = self.broker
+        assert broker is not None
+        status = broker.status()
         assert status is not None
         os.kill(status.pid, signal.SIGKILL)
         self.report.broker_kills += 1
-        while self.broker.status() is not None:
-            time.sleep(0.01)
+        if not await self._comes(lambda: broker.status() is None):
+            self.report.complaints.append("Kafka outlived -9")
 
-    def start_kafka(self) -> None:
+    async def start_kafka(self) -> None:
         """Start the broker again, on what it left."""
         assert self.broker is not None
-        self.broker.start()
+        await asyncio.to_thread(self.broker.start)
 
     async def goes_on(self) -> None:
         """Wait until every partition is committed to again."""

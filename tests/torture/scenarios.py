@@ -162,20 +162,27 @@ async def rotten(run: Run) -> None:
 
 
 async def kafka_killed(run: Run) -> None:
-    """-9 on Kafka itself, started again on the same folder: under living workers, then together with one of them."""
-    for _ in range(2):
-        run.start()
+    """-9 on Kafka itself, started again on the same folder: under living workers, then together with one of them; and
+    SIGTERM for a worker while there is no Kafka: it must end in order all the same."""
     for _ in range(run.rounds):
+        while len(run.stage.living) < 2:
+            run.start()
         await run.goes_on()
         for worker in run.stage.living:
             await run.up(worker)  # one that starts while there is no Kafka ends, and says so
-        run.kill_kafka()
-        run.start_kafka()
+        await run.kill_kafka()
+        await run.start_kafka()
         await run.goes_on()
-        run.kill_kafka()
+        await run.kill_kafka()
         await run.kill(run.random.choice(run.stage.living))
-        run.start_kafka()
-        run.start()
+        await run.start_kafka()
+        await run.up(run.start())
+        await run.goes_on()
+        await run.kill_kafka()
+        leaving = run.random.choice(run.stage.living)
+        seconds = await run.terminate(leaving)
+        run.report.notes.append(f"stopped without Kafka in {seconds:.1f} s")
+        await run.start_kafka()
     await run.goes_on()
 
 

@@ -24,6 +24,7 @@ PARTITIONS = 4
 SESSION_S = 6.0
 ROOT = Path(__file__).parents[2]
 _DEATH_S = 90.0
+_LAST_LINES = 40
 
 
 @dataclass
@@ -42,9 +43,10 @@ class Worker:
 
     @property
     def last_words(self) -> str:
-        """Its exit code and the last line that it logged."""
+        """Its exit code and the end of its log: the folder is gone when somebody reads the report."""
         lines = self.log.read_text(errors="replace").strip().splitlines()
-        return f"exit code {self.process.poll()}, {lines[-1] if lines else 'nothing logged'}"
+        said = "".join(f"\n    {line}" for line in lines[-_LAST_LINES:])
+        return f"exit code {self.process.poll()}, the end of its log:{said or ' nothing'}"
 
     @property
     def up(self) -> bool:

@@ -38,6 +38,8 @@ def test_the_versions_are_the_ones_that_were_read() -> None:
         (driver.AIOKafkaConsumerThread._create_worker_consumer, ["transport"]),
         (driver.AIOKafkaConsumerThread._fetch_records, ["consumer", "active_partitions", "timeout", "max_records"]),
         (driver.AIOKafkaConsumerThread.on_start, []),
+        (driver.AIOKafkaConsumerThread.close, []),
+        (driver.AIOKafkaConsumerThread.on_thread_stop, []),
         (faust_consumer.Consumer.getmany, ["timeout"]),
         (faust_consumer.Consumer._wait_next_records, ["timeout"]),
         (faust_consumer.Consumer.on_buffer_drop, ["tp"]),

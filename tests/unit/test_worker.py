@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 import pytest
@@ -15,26 +14,6 @@ def test_an_unknown_role_is_named() -> None:
     anything: Any = None
     with pytest.raises(UsageError, match=r"unknown role 'cook'\. Roles are: ingest, observability, mlops, health"):
         worker.run_worker(anything, ["ingest", "cook"], anything)
-
-
-def test_a_stop_that_takes_too_long_ends_the_process() -> None:
-    codes: list[int] = []
-    ended = threading.Event()
-
-    def end(code: int) -> None:
-        codes.append(code)
-        ended.set()
-
-    with worker.last_resort(0.0, end):
-        assert ended.wait(30)
-    assert codes == [1]
-
-
-def test_a_stop_in_time_ends_nothing() -> None:
-    codes: list[int] = []
-    with worker.last_resort(3600.0, codes.append):
-        pass
-    assert codes == []
 
 
 def test_what_ended_a_worker_is_said() -> None:

@@ -135,11 +135,11 @@ class _Partitions:
         await asyncio.gather(*(held.owner.part(patience) for held in self._held.values()))
 
     async def on_before_shutdown(self, *_: Any, **__: Any) -> None:
-        """Commit what is folded, then let go of everything."""
+        """Commit what is folded, then let go of everything, within seconds whatever the cluster does."""
         await self.on_partitions_revoked()
-        await all_of(self._release(tp) for tp in list(self._held))
-        await self._board.stop()
-        await self._ends.stop()
+        await all_of([*map(self._release, list(self._held)), self._board.stop(), self._ends.stop()])
+        for begun in self._context.progress.snapshot().partitions:  # one that was about to be taken
+            self._context.progress.drop(begun.health.topic, begun.health.partition)
 
     async def _release(self, tp: TP) -> None:
         held = self._held.pop(tp)

@@ -11,12 +11,14 @@ from aiokafka.errors import KafkaError
 
 from oddtide.domain.errors import OddtideError
 from oddtide.streams.broker import BrokerAccess
+from oddtide.streams.ending import closed_within
 from oddtide.streams.logged import logged_events
 from oddtide.streams.ports import LoggedEvent
 
 __all__ = ["TopicFollower"]
 
 _RETRY_S = 1.0
+_STOP_TIMEOUT_S = 2.0
 
 _log = structlog.get_logger(__name__)
 
@@ -68,11 +70,11 @@ class TopicFollower:
             await self._task
 
     async def stop(self) -> None:
-        """Stop following."""
+        """Stop following, within a few seconds whatever the cluster does."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
-            await asyncio.wait([task])
+            await asyncio.wait([task], timeout=2 * _STOP_TIMEOUT_S)
 
     def _consumer(self) -> AIOKafkaConsumer:
         return AIOKafkaConsumer(
@@ -112,7 +114,7 @@ class TopicFollower:
             self._over = True
             async with self._moved:
                 self._moved.notify_all()  # nobody waits for what will not come
-            await consumer.stop()
+            await closed_within(_STOP_TIMEOUT_S, consumer.stop())
 
     async def _poll(self, consumer: AIOKafkaConsumer) -> None:
         for source, records in (await consumer.getmany(timeout_ms=200)).items():
