@@ -16,14 +16,15 @@ from oddtide.config.facade.inputs import open_input
 from oddtide.config.facade.plans import make_plan
 from oddtide.config.facade.scorer import Scorer
 from oddtide.domain.detection.alarms import AlarmRules
-from oddtide.domain.errors import UsageError
+from oddtide.domain.detection.ports import DetectorSpec, Scores
+from oddtide.domain.errors import ConfigurationError, UsageError
 from oddtide.domain.readings import FloatArray
 from oddtide.streams.codecs.decoded import Decoded
 from oddtide.streams.pipeline.plan import StreamPlan
 from oddtide.streams.ports import Toolkit
 
 __all__ = [
-    "NO_RULES", "RANKS", "Folded", "LooksAheadError", "Rank", "bytes_per_series", "check_causality", "fold",
+    "NO_RULES", "RANKS", "Folded", "LooksAheadError", "Rank", "banded", "bytes_per_series", "check_causality", "fold",
     "fold_batches", "plan_of", "ranked", "ranked_alarms", "silence", "split_names",
 ]  # fmt: skip
 
@@ -46,12 +47,14 @@ class LooksAheadError(Exception):
 @dataclass(frozen=True)
 class Folded:
     """Per row of the input (n,): the verdict's score, p-value and alarm p-value, and whether the detector was mature. A
-    reading that was refused has score 0 and p-values 1. ``seconds`` is processor time of the fold alone."""
+    reading that was refused has score 0 and p-values 1. ``inside`` (n,): 1 where the first feature lies in its band,
+    0 where it does not, NaN where there is no band. ``seconds`` is processor time of the fold alone."""
 
     score: FloatArray
     p_value: FloatArray
     alarm_p: FloatArray
     mature: np.ndarray[Any, np.dtype[np.bool_]]
+    inside: FloatArray
     seconds: float
 
 
@@ -97,7 +100,9 @@ def fold(detector: str, case: Case, alarms: AlarmRules = NO_RULES) -> Folded:
 
 def silence(rows: int) -> Folded:
     """What a detector says that says nothing."""
-    return Folded(np.zeros(rows), np.ones(rows), np.ones(rows), np.zeros(rows, dtype=np.bool_), 0.0)
+    return Folded(
+        np.zeros(rows), np.ones(rows), np.ones(rows), np.zeros(rows, dtype=np.bool_), np.full(rows, np.nan), 0.0
+    )
 
 
 def fold_batches(plan: StreamPlan, batches: list[Decoded]) -> Folded:
@@ -113,7 +118,29 @@ def fold_batches(plan: StreamPlan, batches: list[Decoded]) -> Folded:
             found.p_value[places] = verdicts.scores.p_value
             found.alarm_p[places] = verdicts.scores.p_value if verdicts.alarm_p is None else verdicts.alarm_p
             found.mature[places] = verdicts.scores.seen >= verdicts.needed
+            found.inside[places] = _inside(verdicts.readings.values, verdicts.scores)
     return replace(found, seconds=time.process_time() - started)
+
+
+def _inside(values: FloatArray, scores: Scores) -> FloatArray:
+    if scores.lower is None or scores.upper is None:
+        return np.full(len(values), np.nan)
+    within = (values[:, 0] >= scores.lower[:, 0]) & (values[:, 0] <= scores.upper[:, 0])
+    return np.where(np.isnan(scores.lower[:, 0]), np.nan, within)
+
+
+def banded(plan: StreamPlan, band: float) -> StreamPlan:
+    """``plan`` with a band that holds the share ``band``, of the detectors that have one."""
+    return replace(plan, detectors=tuple(_banded(spec, plan.contract.names, band) for spec in plan.detectors))
+
+
+def _banded(spec: DetectorSpec, features: tuple[str, ...], band: float) -> DetectorSpec:
+    wanted = replace(spec, parameters={**spec.parameters, "band": band})
+    try:
+        _toolkit().detector(wanted, features)
+    except ConfigurationError:
+        return spec
+    return wanted
 
 
 def ranked(folded: Folded, rank: Rank = "p_value") -> FloatArray:

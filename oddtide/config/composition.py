@@ -89,9 +89,18 @@ class Composition(Cluster):
 
         families = self.families()
         return Toolkit(
-            detector=lambda spec, features: build_detector(spec, features, families=families),
+            detector=lambda spec, features: build_detector(self.dated(spec), features, families=families),
             monitors=drift.adwin,
         )
+
+    def dated(self, spec: Any) -> Any:
+        """``spec``, a country's code in its ``holidays`` replaced by that country's dates."""
+        code = spec.parameters.get("holidays")
+        if spec.kind != "seasonal" or not isinstance(code, str):
+            return spec
+        from oddtide.adapters.calendars import holiday_dates
+
+        return replace(spec, parameters={**spec.parameters, "holidays": holiday_dates(code)})
 
     def families(self) -> dict[str, Any]:
         """The detector families that live in adapters, by prefix; imported when a detector of theirs is built."""

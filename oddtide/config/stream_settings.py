@@ -61,7 +61,7 @@ class DetectorSettings(Section):
     kind: str = Field(
         min_length=1,
         description="auto (what suits the number of features), ewma, half_space_trees, loda, mahalanobis, discord, "
-        "random_cut_forest, spot, range, river:<Class> or pyod:<Class>; `oddtide models` trains pyod.",
+        "random_cut_forest, seasonal, spot, range, river:<Class> or pyod:<Class>; `oddtide models` trains pyod.",
     )
     parameters: dict[str, Any] = Field(default_factory=dict, description="The detector's own parameters.")
     label: str = Field(default="", description="A name to tell two of the same kind apart.")
@@ -98,7 +98,7 @@ class ThresholdSettings(Section):
         ge=0.0,
         le=1.0,
         description="At or below this p-value; the share of ordinary readings that may be flagged. Detectors that are "
-        "calibrated on past scores (all but ewma, spot and range) seldom say less than 1e-3: "
+        "calibrated on past scores (all but ewma, seasonal, spot and range) seldom say less than 1e-3: "
         "give them 1e-2 to 1e-3, or a score.",
     )
     score: float | None = Field(

@@ -24,7 +24,7 @@ from oddtide.adapters.river.models import available as river_models
 from oddtide.domain.detection import Adoptable, Detector, DetectorSpec, Rows, Scores, build_detector, known_detectors
 from oddtide.domain.detection.registry import Build
 from oddtide.domain.errors import StateMismatchError, UsageError
-from oddtide.domain.readings import FloatArray
+from oddtide.domain.readings import FloatArray, IntArray
 from oddtide.domain.slots import SlotState
 
 FEATURES = ("flow", "pressure")
@@ -36,6 +36,7 @@ QUICK: dict[str, dict[str, object]] = {
     "loda": {"window": 8, "cuts": 10, "memory": 20, "calibration": 64},
     "mahalanobis": {"reference": 24, "warm_up": 12, "calibration": 64},
     "random_cut_forest": {"trees": 3, "samples": 12, "horizon": 24, "calibration": 64},
+    "seasonal": {"season": "daily", "cycles": 2, "bins": 6, "warm_up": 60},
     "spot": {"depth": 5, "calibration": 25, "peaks": 12, "patience": 4},
     "range": {"warm_up": 30, "memory": 40},
     "river:GaussianScorer": {"warm_up": 10, "grace_period": 10, "calibration": 64},
@@ -67,9 +68,12 @@ def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def as_rows(slots: object, values: FloatArray) -> Rows:
+def as_rows(slots: object, values: FloatArray, times: IntArray | None = None) -> Rows:
+    """An hour apart unless ``times`` says otherwise: long enough for there to be days."""
     numbers = np.asarray(slots, dtype=np.int64)
-    return Rows(numbers, np.arange(len(numbers), dtype=np.int64) * 1_000_000_000, values)
+    return Rows(
+        numbers, np.arange(len(numbers), dtype=np.int64) * 3_600_000_000_000 if times is None else times, values
+    )
 
 
 def series(detector: Detector, *, slots: int = 2, extra: int = 24, seed: int = 0) -> Rows:
@@ -201,7 +205,7 @@ def test_an_extracted_state_fits_any_slot_among_other_series(kind: str) -> None:
     other.insert(np.array([6, 4]), detector.extract(np.array([2, 0])))
     mine = future.slots != 1
     moved = np.where(future.slots == 2, 6, np.where(future.slots == 0, 4, 1))
-    told = other.advance(as_rows(moved, future.values))
+    told = other.advance(as_rows(moved, future.values, future.times))
     for name, column in columns(detector.advance(future)):
         np.testing.assert_array_equal(column[mine], getattr(told, name)[mine], err_msg=name)
 
@@ -260,7 +264,7 @@ def test_series_are_independent(kind: str) -> None:
     together = grown(kind).advance(rows)
     for slot in (0, 1):
         mine = rows.slots == slot
-        alone = grown(kind, 6).advance(as_rows(np.full(mine.sum(), 5), rows.values[mine]))
+        alone = grown(kind, 6).advance(as_rows(np.full(mine.sum(), 5), rows.values[mine], rows.times[mine]))
         for name, column in columns(alone):
             np.testing.assert_array_equal(column, getattr(together, name)[mine], err_msg=name)
 

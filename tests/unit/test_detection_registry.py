@@ -33,6 +33,7 @@ def test_built_ins_are_built() -> None:
         "mahalanobis",
         "random_cut_forest",
         "range",
+        "seasonal",
         "spot",
     )
     for name in known_detectors():

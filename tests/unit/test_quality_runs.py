@@ -128,6 +128,7 @@ def test_surprise_ranks_and_scores_break_ties() -> None:
         np.array([1.0, 0.1, 1e-4, 1e-4, 1e-300]),
         np.array([1.0, 1.0, 1e-4, 1e-4, 1.0]),
         np.ones(5, dtype=np.bool_),
+        np.full(5, np.nan),
         0.0,
     )
     assert ranked(folded).argsort().tolist() == [0, 1, 2, 3, 4]
@@ -236,6 +237,7 @@ def test_a_null_has_its_share_of_small_p_values() -> None:
     assert 0.003 < found.realised[1e-2] < 0.03
     assert [found.realised[alpha] for alpha in ALPHAS] == sorted(found.realised.values(), reverse=True)
     assert found.power > 0.7
+    assert 0.93 < found.coverage < 0.97
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -287,15 +289,17 @@ def test_tables_have_a_line_a_detector() -> None:
     there = Path()
     results = [
         Result(Task("ewma", "nab", there), {"nab": 40.26, "nab_best": math.nan, "nab_by_score": 12.0}, 2, 2_000, 0.5),
-        Result(Task("ewma", "nulls", there, "seasonal"), {"p<=0.01": 0.009, "power": 0.5}, 0, 1_000, 0.0),
+        Result(
+            Task("ewma", "nulls", there, "seasonal"), {"p<=0.01": 0.009, "power": 0.5, "coverage": 0.94}, 0, 1_000, 0.0
+        ),
         Result(Task("river:GaussianScorer", "nab", there), problem="too slow"),
     ]
     header, _, ewma, by_score, river, _ = quality_table(results).splitlines()
     assert header.startswith("| detector | ranked by | NAB, threshold from other folds | (best threshold) | readings/s")
-    assert ewma.startswith("| `ewma` | p-value | 40.3 | - | 4,000 | - | 64 |")
+    assert ewma.startswith("| `ewma` | p-value | 40.3 | - | 4,000 | - | 72 |")
     assert by_score.startswith("| `ewma` | score | 12.0 | - |  |")
     assert river.startswith("| `river:GaussianScorer` | p-value | failed | failed | - | - |")
-    assert nulls_table(results).splitlines()[2] == "| `ewma` | seasonal | 9.0e-03 | - | - | - | 0.500 | - |"
+    assert nulls_table(results).splitlines()[2] == "| `ewma` | seasonal | 9.0e-03 | - | - | - | 0.500 | 0.940 | - |"
     assert [value.get("nab_best") for value in as_values(results)] == [None, None, None]
 
 

@@ -19,9 +19,9 @@ FLOOR = 1e-6
 FARTHEST = 1e6
 
 # The state of one (slot, feature), by column.
-_MEAN, _VARIANCE, _RATE, _EXCESS, _COUNT, _PEAKS, _STREAK = range(7)
+_MEAN, _VARIANCE, _RATE, _EXCESS, _COUNT, _PEAKS, _STREAK, _STRETCH = range(8)
 #: How many numbers that is.
-CELL = 7
+CELL = 8
 
 #: Rows looked at ahead.
 _AHEAD = 128
@@ -38,6 +38,9 @@ _RATE_PRIOR = 100.0
 _EXCESS_ALPHA = 0.05
 _EXCESS_PRIOR = 5.0
 _EXCESS_CLIP = 10.0
+# The stretch: it follows the 95 % point of the distances, which a Gaussian has at _BODY with this density.
+_BODY, _BODY_SHARE, _BODY_DENSITY = 1.959964, 0.05, 0.229
+_STRETCH_ALPHA, _STRETCH_PRIOR = 0.002, 100.0
 
 
 @inlined
@@ -53,14 +56,16 @@ def _p_value(z: float, rate: float, excess: float) -> float:
 
 
 @inlined
-def _expect(cell: FloatArray, rate: float, level: float, gaussian_half: float, band: FloatArray) -> None:
+def _expect(
+    cell: FloatArray, rate: float, stretch: float, level: float, gaussian_half: float, band: FloatArray
+) -> None:
     """``band``: (expected, lower, upper), where the p-value reaches ``level``."""
     half = gaussian_half
     if rate > level:
         half = max(half, _PEAK + cell[_EXCESS] * math.log(rate / level))
     band[0] = cell[_MEAN]
     if half < FARTHEST:
-        reach = half * _scale(cell)
+        reach = half * _scale(cell) * stretch
         band[1] = cell[_MEAN] - reach
         band[2] = cell[_MEAN] + reach
 
@@ -98,13 +103,13 @@ def _score_row(
         band[:, j] = math.nan
         if cell[_COUNT] < warm_up:
             continue
-        rate = cell[_RATE] * adaptive
-        _expect(cell, rate, level, gaussian_half, band[:, j])
+        rate, stretch = cell[_RATE] * adaptive, math.exp(cell[_STRETCH] * adaptive)
+        _expect(cell, rate, stretch, level, gaussian_half, band[:, j])
         if math.isnan(x[j]):
             continue
         value = min(max(float(x[j]), -_HUGE), _HUGE)
         z = min(abs(value - cell[_MEAN]) / _scale(cell), FARTHEST)
-        p = _p_value(z, rate, cell[_EXCESS])
+        p = _p_value(z / stretch, rate, cell[_EXCESS])
         judged += 1
         contributions[j] = -math.log(p)
         if driver < 0 or p < out[1] or (p == out[1] and z > out[0]):
@@ -116,8 +121,13 @@ def _score_row(
 
 @inlined
 def _learn_tail(cell: FloatArray, z: float, warm_up: float) -> None:
-    """Move the share of exceedances and their mean excess; neither falls below a Gaussian's by much."""
-    weight = max(_RATE_ALPHA, 1.0 / (cell[_COUNT] - warm_up + _RATE_PRIOR))
+    """Move the share of exceedances and their mean excess; neither falls below a Gaussian's by much. Both are of
+    distances that the stretch, which makes one in twenty exceed 1.96, has made a Gaussian's in the body."""
+    age = cell[_COUNT] - warm_up
+    z *= math.exp(-cell[_STRETCH])
+    gain = max(_STRETCH_ALPHA, 1.0 / (_BODY_DENSITY * age + _STRETCH_PRIOR))
+    cell[_STRETCH] = min(max(cell[_STRETCH] + gain * ((z > _BODY) - _BODY_SHARE), -2.0), 4.0)
+    weight = max(_RATE_ALPHA, 1.0 / (age + _RATE_PRIOR))
     beyond = 1.0 if z > _PEAK else 0.0
     cell[_RATE] = max(cell[_RATE] + weight * (beyond - cell[_RATE]), 0.1 * _RATE_0)
     if z > _PEAK:

@@ -51,7 +51,8 @@ class Scores:
     ``p_value``        (n,) in (0, 1]: probability of a score at least this high if nothing is wrong;
                        1 while warming up
     ``contributions``  (n, d) finite, >= 0, each row sums to its score
-    ``seen``           (n,) readings of the series learnt before this one
+    ``seen``           (n,) readings of the series learnt before this one; fewer than the warm-up for a detector that
+                       has nothing to say of this row (it looks for seasons, and there is none), which isn't counted
     ``expected``, ``lower``, ``upper``  (n, d) or None where the method has none. NaN in a row means: none yet
     """
 

@@ -10,9 +10,9 @@ its exact predictive form), believed no further than ``(n+1)**-4``. Inside the r
 The score is the distance beyond the range in widths of the range, so it has no unit; inside it is 0. No score exceeds
 :data:`FARTHEST`; a constant series' range is taken as one millionth of its level wide (:data:`FLOOR`). ``lower`` and
 ``upper`` are where the p-value of that feature alone reaches ``1 - band``, so they lie at the edges of the range or
-beyond; ``expected`` is the middle between the edges, no forecast. Several features are judged one by one, as ``ewma``
-does: the smallest p-value drives, Bonferroni over those judged, contributions by surprise. A missing feature (NaN)
-contributes 0 and is not learnt.
+beyond: a band of 95 % holds 99 % of the benchmark's nulls. ``expected`` is the middle between the edges, no forecast.
+Several features are judged one by one, as ``ewma`` does: the smallest p-value drives, Bonferroni over those judged,
+contributions by surprise. A missing feature (NaN) contributes 0 and is not learnt.
 
 Policy. Every reading is learnt: the second reading at a new level is already inside. A spike therefore hides smaller
 ones for good, or, with ``memory`` > 0, for ``memory`` to twice as many readings: the range is that of the last full

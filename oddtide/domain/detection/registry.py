@@ -52,6 +52,12 @@ def _random_cut_forest(spec: DetectorSpec, features: tuple[str, ...]) -> Detecto
     return RandomCutForest.from_spec(spec, features)
 
 
+def _seasonal(spec: DetectorSpec, features: tuple[str, ...]) -> Detector:
+    from oddtide.domain.detection.seasonal import Seasonal  # imported late, likewise
+
+    return Seasonal.from_spec(spec, features)
+
+
 def _spot(spec: DetectorSpec, features: tuple[str, ...]) -> Detector:
     from oddtide.domain.detection.spot import Spot  # imported late, likewise
 
@@ -71,6 +77,7 @@ _BUILT_IN: Mapping[str, Build] = {
     "loda": _loda,
     "mahalanobis": _mahalanobis,
     "random_cut_forest": _random_cut_forest,
+    "seasonal": _seasonal,
     "spot": _spot,
     "range": _range,
 }
