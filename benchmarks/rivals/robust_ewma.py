@@ -18,15 +18,17 @@ _PEAK = 3.0
 _RATE_0 = math.erfc(_PEAK * _SQRT_HALF)
 _EXCESS_0, _RATE_ALPHA, _RATE_PRIOR = 0.3, 0.002, 100.0
 _EXCESS_ALPHA, _EXCESS_PRIOR, _EXCESS_CLIP = 0.05, 5.0, 10.0
+_BODY, _BODY_SHARE, _BODY_DENSITY = 1.959964, 0.05, 0.229
+_STRETCH_ALPHA, _STRETCH_PRIOR = 0.002, 100.0
 
 
 class RobustEwma:
     """One series. ``step`` scores a value by what came before it, then learns it."""
 
-    __slots__ = ("count", "excess", "mean", "peaks", "rate", "streak", "variance")
+    __slots__ = ("count", "excess", "mean", "peaks", "rate", "streak", "stretch", "variance")
 
     def __init__(self) -> None:
-        self.mean = self.variance = self.peaks = self.streak = 0.0
+        self.mean = self.variance = self.peaks = self.streak = self.stretch = 0.0
         self.rate, self.excess, self.count = _RATE_0, _EXCESS_0, 0
 
     def step(self, value: float) -> tuple[float, float]:
@@ -39,8 +41,9 @@ class RobustEwma:
         if self.count >= _WARM_UP:
             scale = max(math.sqrt(self.variance), _FLOOR * abs(self.mean), _TINY)
             z = min(abs(step) / scale, _FARTHEST)
-            tail = self.rate if z <= _PEAK else self.rate * math.exp(-(z - _PEAK) / self.excess)
-            p = max(math.erfc(z * _SQRT_HALF), tail, _SMALLEST_P)
+            stretched = z / math.exp(self.stretch)
+            tail = self.rate if stretched <= _PEAK else self.rate * math.exp(-(stretched - _PEAK) / self.excess)
+            p = max(math.erfc(stretched * _SQRT_HALF), tail, _SMALLEST_P)
             self._learn_tail(z)
             limit = _CLIP * scale * 2.0 ** min(self.streak, 60.0)
             step = min(max(step, -limit), limit)
@@ -52,7 +55,11 @@ class RobustEwma:
         return z, p
 
     def _learn_tail(self, z: float) -> None:
-        weight = max(_RATE_ALPHA, 1.0 / (self.count - _WARM_UP + _RATE_PRIOR))
+        age = self.count - _WARM_UP
+        z *= math.exp(-self.stretch)
+        gain = max(_STRETCH_ALPHA, 1.0 / (_BODY_DENSITY * age + _STRETCH_PRIOR))
+        self.stretch = min(max(self.stretch + gain * ((z > _BODY) - _BODY_SHARE), -2.0), 4.0)
+        weight = max(_RATE_ALPHA, 1.0 / (age + _RATE_PRIOR))
         self.rate = max(self.rate + weight * ((1.0 if z > _PEAK else 0.0) - self.rate), 0.1 * _RATE_0)
         if z > _PEAK:
             self.peaks += 1.0
