@@ -17,9 +17,10 @@ from pathlib import Path
 
 from benchmarks.kit import ROOT, note
 from benchmarks.quality.cases import DATA_SETS, data_folder
+from benchmarks.quality.discoveries import STREAMS
 from benchmarks.quality.folding import NO_RULES, split_names
 from benchmarks.quality.nulls import KINDS
-from benchmarks.quality.report import as_values, nulls_table, quality_table
+from benchmarks.quality.report import as_values, fdr_table, nulls_table, quality_table
 from benchmarks.quality.runs import Task, run_all
 from oddtide.config.facade.plans import parse_detector
 from oddtide.domain.detection.alarms import AlarmRules
@@ -27,9 +28,13 @@ from oddtide.domain.detection.registry import known_detectors
 from oddtide.domain.detection.settings import read_settings
 from oddtide.domain.errors import OddtideError
 
-PARTS = (*DATA_SETS, "nulls")
+#: Parts that make their readings themselves, by the kinds of them.
+_MADE = {"nulls": KINDS, "fdr": STREAMS}
+PARTS = (*DATA_SETS, *_MADE)
 #: The longest first, so that no process is left alone with one at the end.
-_ORDER = ("ucr", "adbench", "smap_msl", "nulls", "nab", "skab")
+_ORDER = ("ucr", "adbench", "smap_msl", "nulls", "fdr", "nab", "skab")
+
+_TABLES = (("quality", DATA_SETS, quality_table), ("nulls", ("nulls",), nulls_table), ("fdr", ("fdr",), fdr_table))
 
 
 def tasks_of(options: argparse.Namespace) -> list[Task]:
@@ -38,9 +43,9 @@ def tasks_of(options: argparse.Namespace) -> list[Task]:
     unknown = sorted(set(parts) - set(PARTS))
     if unknown:
         raise SystemExit(f"No part is called {', '.join(unknown)}; there are {', '.join(PARTS)}.")
-    if set(parts) != {"nulls"}:
+    if set(parts) - set(_MADE):
         data_folder(options.data)
-    kinds = [(part, kind) for part in _ORDER if part in parts for kind in (KINDS if part == "nulls" else [""])]
+    kinds = [(part, kind) for part in _ORDER if part in parts for kind in _MADE.get(part, [""])]
     return [
         Task(detector, part, options.data, kind, options.limit, options.alarms)
         for (part, kind), detector in product(kinds, split_names(options.detectors))
@@ -67,7 +72,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data", help="the labelled data's folder")
     parser.add_argument("--output", choices=("markdown", "json"), default="markdown")
     parser.add_argument("--jobs", type=int, default=min(os.cpu_count() or 1, 8), help="processes")
-    parser.add_argument("--limit", type=int, default=0, help="files of a data set, series of a null (0: all)")
+    parser.add_argument(
+        "--limit", type=int, default=0, help="files of a data set, series of a null, readings a series of fdr (0: all)"
+    )
     options = parser.parse_args(arguments)
     started = time.monotonic()
     results = run_all(tasks_of(options), options.jobs, note)
@@ -76,10 +83,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(json.dumps(as_values(results), indent=1))
     else:
         print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
-        if any(result.task.part != "nulls" for result in results):
-            print(f"\n## quality\n\n{quality_table(results)}")
-        if any(result.task.part == "nulls" for result in results):
-            print(f"\n## nulls\n\n{nulls_table(results)}")
+        for heading, wanted, shown in _TABLES:
+            some = [result for result in results if result.task.part in wanted]
+            if some:
+                print(f"\n## {heading}\n\n{shown(some)}")
     problems = list(dict.fromkeys(f"{r.task.detector} on {r.task.part}: {r.problem}" for r in results if r.problem))
     for problem in problems:
         note(problem)

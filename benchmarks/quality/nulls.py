@@ -20,7 +20,9 @@ from oddtide.config.facade.inputs import open_input
 from oddtide.domain.readings import FloatArray
 from oddtide.streams.codecs.decoded import Decoded
 
-__all__ = ["ALPHAS", "BAND", "KINDS", "NOMINAL", "Null", "NullResult", "measure_null"]
+__all__ = [
+    "ALPHAS", "BAND", "KINDS", "LENGTH", "NOMINAL", "SERIES", "Null", "NullResult", "autocorrelated", "measure_null",
+]  # fmt: skip
 
 ALPHAS = (1e-2, 1e-3, 1e-4, 1e-5)
 #: The p-value at which power is measured.
@@ -66,13 +68,17 @@ def _independent(random: np.random.Generator, rows: int, series: int) -> FloatAr
     return random.normal(size=(rows, series))
 
 
-def _autocorrelated(random: np.random.Generator, rows: int, series: int) -> FloatArray:
+def autocorrelated(memory: float) -> Callable[[np.random.Generator, int, int], FloatArray]:
     """AR(1) from its stationary distribution, innovations of variance 1."""
-    noise = random.normal(size=(rows, series))
-    noise[0] /= np.sqrt(1.0 - _MEMORY**2)
-    for row in range(1, rows):
-        noise[row] += _MEMORY * noise[row - 1]
-    return noise
+
+    def draw(random: np.random.Generator, rows: int, series: int) -> FloatArray:
+        noise = random.normal(size=(rows, series))
+        noise[0] /= np.sqrt(1.0 - memory**2)
+        for row in range(1, rows):
+            noise[row] += memory * noise[row - 1]
+        return noise
+
+    return draw
 
 
 def _seasonal(random: np.random.Generator, rows: int, series: int) -> FloatArray:
@@ -89,7 +95,7 @@ def _heavy_tailed(random: np.random.Generator, rows: int, series: int) -> FloatA
 
 KINDS: dict[str, Null] = {
     "independent": Null(101, 1.0, _independent),
-    "autocorrelated": Null(102, 1.0 / np.sqrt(1.0 - _MEMORY**2), _autocorrelated),
+    "autocorrelated": Null(102, 1.0 / np.sqrt(1.0 - _MEMORY**2), autocorrelated(_MEMORY)),
     "seasonal": Null(103, 1.0, _seasonal),
     "heavy-tailed": Null(104, np.sqrt(3.0), _heavy_tailed),
 }

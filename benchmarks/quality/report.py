@@ -8,12 +8,13 @@ from dataclasses import asdict
 from typing import Any
 
 from benchmarks.kit import table
+from benchmarks.quality.discoveries import RULES
 from benchmarks.quality.folding import RANKS, Rank, bytes_per_series
 from benchmarks.quality.nulls import ALPHAS, BAND, NOMINAL
 from benchmarks.quality.runs import Result, figure_name
 from oddtide.domain.errors import OddtideError
 
-__all__ = ["as_values", "nulls_table", "quality_table"]
+__all__ = ["as_values", "fdr_table", "nulls_table", "quality_table"]
 
 _ONE_VALUE, _MANY = ("nab", "ucr"), ("skab", "smap_msl")
 _TELEMETRY = 25
@@ -42,7 +43,7 @@ _COLUMNS: tuple[tuple[str, str, str, Callable[[float], str]], ...] = (
 
 def quality_table(results: Sequence[Result]) -> str:
     """For each detector a line for each way of ranking, a column a data set that was run; speed and memory beside."""
-    mine = [result for result in results if result.task.part != "nulls"]
+    mine = [result for result in results if result.task.part not in ("nulls", "fdr")]
     parts = {result.task.part for result in mine}
     columns = [column for column in _COLUMNS if column[1] in parts]
     header = ["detector", "ranked by", *(column[0] for column in columns), "readings/s, one value",
@@ -69,6 +70,21 @@ def nulls_table(results: Sequence[Result]) -> str:
             power, held = _cell(result, "power", _share), _cell(result, "coverage", _share)
             lines.append([f"`{result.task.detector}`", result.task.kind, *cells, power, held, _speed([result])])
     return table(header, lines)
+
+
+def fdr_table(results: Sequence[Result]) -> str:
+    """A line for each detector and kind of stream: the share of a rule's alarms that is false / of injections found."""
+    rules = ["shipped", *RULES]
+    lines = []
+    for result in results:
+        if result.task.part == "fdr":
+            cells = [
+                f"{_cell(result, f'{rule}: false', _share)} / {_cell(result, f'{rule}: power', _share)}"
+                for rule in rules
+            ]
+            cells.insert(1, _cell(result, "shipped: false_but_wakes", _share))
+            lines.append([f"`{result.task.detector}`", result.task.kind, *cells])
+    return table(["detector", "stream", rules[0], "false, without wakes", *rules[1:]], lines)
 
 
 def as_values(results: Sequence[Result]) -> list[dict[str, Any]]:

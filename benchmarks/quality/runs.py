@@ -8,11 +8,12 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 
 from benchmarks.quality.cases import Case, load_cases
+from benchmarks.quality.discoveries import measure_discoveries
 from benchmarks.quality.folding import (
     NO_RULES,
     RANKS,
@@ -43,8 +44,8 @@ _SECONDS_BETWEEN_NOTES = 15.0
 
 @dataclass(frozen=True)
 class Task:
-    """``part`` is a data set, or ``nulls`` with its ``kind``. ``limit``: at most so many files, or series of a null.
-    ``alarms`` are rules that only what measures alarms, NAB, is concerned by."""
+    """``part`` is a data set, or ``nulls`` or ``fdr`` with its ``kind``. ``limit``: at most so many files, series of a
+    null, or readings a series of ``fdr``. ``alarms`` are rules that only what measures alarms, NAB, is concerned by."""
 
     detector: str
     part: str
@@ -75,6 +76,8 @@ def run_task(task: Task) -> Result:
     try:
         if task.part == "nulls":
             _run_null(task, result)
+        elif task.part == "fdr":
+            _run_discoveries(task, result)
         else:
             _run_cases(task, result)
     except (LooksAheadError, OddtideError) as error:
@@ -90,6 +93,14 @@ def _run_null(task: Task, result: Result) -> None:
     result.figures = {f"p<={alpha:g}": share for alpha, share in found.realised.items()}
     result.figures |= {"power": found.power, "coverage": found.coverage, "mature": found.mature}
     result.readings, result.seconds = found.readings, found.seconds
+
+
+def _run_discoveries(task: Task, result: Result) -> None:
+    found, result.readings, result.seconds = measure_discoveries(
+        task.detector, task.kind, *([task.limit] if task.limit else [])
+    )
+    for rule, figures in found.items():
+        result.figures |= {f"{rule}: {name}": float(figure) for name, figure in asdict(figures).items()}
 
 
 def _run_cases(task: Task, result: Result) -> None:

@@ -10,6 +10,8 @@ from oddtide.config.sections import AlertSettings, Section
 
 if TYPE_CHECKING:
     from oddtide.domain.detection.absence import AbsencePolicy
+    from oddtide.domain.detection.alarm_budget import BudgetRule
+    from oddtide.domain.detection.threshold import ThresholdRule
     from oddtide.domain.quality.contract import Contract
     from oddtide.streams.pipeline.plan import StreamPlan
 
@@ -93,16 +95,33 @@ class ContractSettings(Section):
 class ThresholdSettings(Section):
     """When a verdict is a detection."""
 
-    p_value: float = Field(
-        default=1e-6,
+    p_value: float | None = Field(
+        default=None,
         ge=0.0,
         le=1.0,
-        description="At or below this p-value; the share of ordinary readings that may be flagged. Detectors that are "
+        description="At or below this p-value; the share of ordinary readings that may be flagged. Unset: 1e-6, or "
+        "1e-2 beside false_share, which moves the threshold below it. Detectors that are "
         "calibrated on past scores (all but ewma, seasonal, spot and range) seldom say less than 1e-3: "
         "give them 1e-2 to 1e-3, or a score.",
     )
     score: float | None = Field(
         default=None, ge=0.0, description="Also at or above this score (the detector's own scale)."
+    )
+    false_share: float = Field(
+        default=0.0,
+        ge=0.0,
+        le=0.5,
+        description="At most this share of a partition's alarms false (fraction): the threshold follows what is found. "
+        "0: a fixed threshold.",
+    )
+    false_share_method: Literal["lord", "saffron", "addis"] = Field(
+        default="lord", description="Which online control of the false-discovery rate keeps that share."
+    )
+    false_share_memory: int = Field(
+        default=1_000_000,
+        ge=0,
+        le=1_000_000_000_000,
+        description="Readings of a partition over which it forgets past alarms (count); 0: never.",
     )
     direction: Literal["both", "above", "below"] = Field(
         default="both", description="Only readings above, or below, the expected value raise alarms."
@@ -123,9 +142,22 @@ class ThresholdSettings(Section):
 
     @model_validator(mode="after")
     def _by_p_value(self) -> ThresholdSettings:
-        if self.score is not None and self.rules() != {}:
-            raise ValueError(f"{', '.join(self.rules())}: rules for alarms go by p-values; leave out the score")
+        rules = [*self.rules(), *(["false_share"] if self.false_share else [])]
+        if self.score is not None and rules:
+            raise ValueError(f"{', '.join(rules)}: rules for alarms go by p-values; leave out the score")
         return self
+
+    def rule(self) -> ThresholdRule:
+        """The threshold itself."""
+        from oddtide.domain.detection.threshold import ThresholdRule, largest_p
+
+        return ThresholdRule(largest_p(self.p_value, self.false_share), self.score)
+
+    def budget(self) -> BudgetRule:
+        """The budget that moves it."""
+        from oddtide.domain.detection.alarm_budget import BudgetRule
+
+        return BudgetRule(self.false_share, self.false_share_method, self.false_share_memory)
 
     def rules(self) -> dict[str, Any]:
         """The rules for alarms that are not left to their defaults."""
@@ -254,7 +286,6 @@ class StreamSettings(Section):
         from oddtide.domain.detection.alarms import AlarmRules
         from oddtide.domain.detection.auto import expanded
         from oddtide.domain.detection.ports import DetectorSpec
-        from oddtide.domain.detection.threshold import ThresholdRule
         from oddtide.domain.drift.policy import DriftPolicy
         from oddtide.streams.pipeline.plan import StreamPlan
 
@@ -265,8 +296,9 @@ class StreamSettings(Section):
             topic=self.topic_for(prefix),
             contract=self._contract(),
             detectors=expanded(named, len(self.features)),
-            threshold=ThresholdRule(self.threshold.p_value, self.threshold.score),
+            threshold=self.threshold.rule(),
             alarms=AlarmRules(**self.threshold.rules()),
+            alarm_budget=self.threshold.budget(),
             drift=DriftPolicy(**self.drift.model_dump()),
             publish=self.publish,
             profile=self.profile or ("light" if light else "deep"),

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oddtide.adapters.river.drift import adwin
+from oddtide.domain.detection.alarm_budget import BudgetRule
 from oddtide.domain.detection.alarms import AlarmRules
 from oddtide.domain.detection.ports import DetectorSpec
 from oddtide.domain.detection.registry import build_detector
@@ -46,6 +47,7 @@ PLANS = {
         detectors=(DetectorSpec("ewma", {"warm_up": 5}), DetectorSpec("half_space_trees", {"trees": 3, "height": 3})),
         threshold=ThresholdRule(p_value=0.05),
         alarms=AlarmRules("above", min_effect=0.5, min_duration=2, refractory=3),
+        alarm_budget=BudgetRule(0.2, memory=50),
         drift=DriftPolicy(delta=0.3, warning_delta=0.5, adaptation="reset"),
         profile="deep",
         profile_every=5,
@@ -182,7 +184,8 @@ def held(subject: PartitionProcessor, plan: StreamPlan, seats: Sequence[int]) ->
     """A processor that goes on from ``subject``'s state, its series in other slots."""
     other = processor(plan)
     order = np.array([seat for seat in seats if seat < subject.series], dtype=np.int64)
-    other.insert(other._series.put(subject._series.names(order)), subject.extract(order))
+    whole = {name: state for name, state in subject.save()[1].items() if name.endswith("of the partition")}
+    other.load(subject._series.names(order), subject.extract(order) | whole)
     other.start_at(subject.position, subject.hash)
     return other
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.quality import folding
+from benchmarks.quality import discoveries, folding
 from benchmarks.quality.__main__ import main
 from benchmarks.quality.cases import DATA_SETS, Case, data_folder, load_cases
 from benchmarks.quality.folding import (
@@ -334,3 +334,22 @@ def test_an_unknown_part_and_missing_data_are_said(tmp_path: Path) -> None:
         main(["--only", "nab,yahoo"])
     with pytest.raises(SystemExit, match="--data"):
         main(["--only", ",".join(DATA_SETS), "--data", str(tmp_path)])
+
+
+def test_few_alarms_are_false_and_the_shipped_rule_is_the_one_measured(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(discoveries, "SERIES", 50)
+    monkeypatch.setattr(discoveries, "_BATCH", 5_000)
+    monkeypatch.setattr(discoveries, "INJECTED", 0.01)
+    monkeypatch.setattr(discoveries, "STREAMS", {"independent": KINDS["independent"]})
+    found, readings, _ = discoveries.measure_discoveries("ewma", "independent", 600)
+    assert readings == 30_000
+    assert found["shipped"].false < 0.15
+    assert found["shipped"].power > 0.5
+    assert found["p <= 1e-06"].alarms < found["shipped"].alarms
+    assert found["BH, windows of 1,000"].power > found["p <= 1e-06"].power
+    options = ["--only", "fdr", "--detectors", "ewma", "--jobs", "1", "--limit", "250"]
+    monkeypatch.setattr("benchmarks.quality.__main__._MADE", {"fdr": ["independent"]})
+    assert main(options) == 0
+    assert "| `ewma` | independent | 0." in capsys.readouterr().out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from oddtide.adapters.river import drift
 from oddtide.adapters.river.detectors import build as build_river
+from oddtide.domain.detection.alarm_budget import BudgetRule
 from oddtide.domain.detection.ports import DetectorSpec
 from oddtide.domain.detection.registry import build_detector
 from oddtide.domain.errors import DecodeError, SchemaVersionError, StateMismatchError
@@ -31,6 +33,7 @@ DEEP = StreamPlan(
     "s", "t", detectors=(DetectorSpec("ewma"), DetectorSpec("river:GaussianScorer"), DetectorSpec("half_space_trees")),
     profile="deep", profile_every=10,
 )  # fmt: skip
+BUDGETED = replace(PLAN, alarm_budget=BudgetRule(0.1))
 
 
 def processor(plan: StreamPlan = PLAN, partition: int = 0) -> PartitionProcessor:
@@ -41,7 +44,7 @@ def raw(snapshot: Snapshot) -> bytes:
     return b"".join(encode_snapshot(snapshot))
 
 
-@pytest.mark.parametrize("plan", [PLAN, DEEP])
+@pytest.mark.parametrize("plan", [PLAN, DEEP, BUDGETED])
 @pytest.mark.parametrize("cut", [0, 1, 60])
 def test_taken_up_again_it_goes_on_to_the_same_future(plan: StreamPlan, cut: int) -> None:
     one = processor(plan)

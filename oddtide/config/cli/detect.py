@@ -35,6 +35,7 @@ _PROGRESS_S = 0.5
         ("oddtide detect readings.csv", "a CSV with a header; timestamp,value needs no options"),
         ("oddtide detect plant.csv --features flow,pressure --detector half_space_trees", "several features together"),
         ("oddtide detect day.csv --detector ewma:alpha=0.05 --p-value 1e-4", "a slower mean, more detections"),
+        ("oddtide detect day.csv --false-share 0.1", "at most one anomaly in ten false"),
         ("oddtide detect day.csv --all --output jsonl", "one verdict a reading, for a program"),
         ("collector | oddtide detect -", "JSON lines from a pipe, as they come"),
         ("oddtide detect day.csv --config oddtide.toml --stream readings", "as the worker of that stream would"),
@@ -56,6 +57,7 @@ _PROGRESS_S = 0.5
 )
 @click.option("--threshold", type=click.FloatRange(min=0), help="Score from which a reading is an anomaly.")
 @click.option("--p-value", type=click.FloatRange(0, 1), help="P-value down to which it is one.  [default: 1e-6]")
+@click.option("--false-share", type=click.FloatRange(0, 0.5), help="Share of the anomalies that may be false.")
 @click.option("--profile", type=click.Choice(["light", "deep"]), help="deep also watches for drift.  [default: light]")
 @click.option("--stream", metavar="NAME", help="Take everything from this stream of the settings file.")
 @click.option("--all", "all_", is_flag=True, help="One verdict a reading, in input order, not only the anomalies.")
@@ -85,6 +87,7 @@ def detect(
     detectors: tuple[str, ...],
     threshold: float | None,
     p_value: float | None,
+    false_share: float | None,
     profile: str | None,
     stream: str | None,
     all_: bool,
@@ -100,13 +103,17 @@ def detect(
     from oddtide.adapters.files.tables import TableOptions, open_table
 
     options = TableOptions(time_, series, value, _names(features), _names(labels), name)
-    words = {"detector": detectors, "threshold": threshold, "p_value": p_value, "profile": profile}
-    plan = _declared(cli, stream, {key: word for key, word in words.items() if word not in (None, ())})
+    words: dict[str, Any] = {
+        "detector": detectors, "threshold": threshold, "p_value": p_value, "false_share": false_share,
+        "profile": profile,
+    }  # fmt: skip
+    words = {key: word for key, word in words.items() if word not in (None, ())}
+    plan = _declared(cli, stream, words)
     with open_table(file, options) as table, ExitStack() as stack:
         for remark in table.notes:
             note(remark)
         if plan is None:
-            plan = _plan(table.features, detectors, threshold, p_value, profile)
+            plan = _plan(table.features, words)
         refusals = _Refusals(None if rejected is None else stack.enter_context(_writable(rejected)))
         _run(cli, table, plan, refusals, output=output, everything=all_)
 
@@ -137,28 +144,17 @@ def _declared(cli: Cli, stream: str | None, words: dict[str, Any]) -> StreamPlan
     return found
 
 
-def _plan(
-    features: tuple[str, ...],
-    detectors: tuple[str, ...],
-    threshold: float | None,
-    p_value: float | None,
-    profile: str | None,
-) -> StreamPlan:
+def _plan(features: tuple[str, ...], words: dict[str, Any]) -> StreamPlan:
+    """The plan of what the command line says."""
     from oddtide.config.facade.plans import make_plan, parse_detectors
 
-    trained = [spec.kind for spec in parse_detectors(detectors or "ewma") if spec.kind.startswith("pyod:")]
+    trained = [spec.kind for spec in parse_detectors(words.get("detector", "ewma")) if spec.kind.startswith("pyod:")]
     if trained:
         raise UsageError(
             f"{trained[0]} is trained before it detects.",
             remedy="See `oddtide models train`, or train_model() in Python.",
         )
-    return make_plan(
-        features,
-        detector=detectors or "ewma",
-        threshold=threshold,
-        p_value=p_value,
-        profile="deep" if profile == "deep" else "light",
-    )
+    return make_plan(features, **words)
 
 
 def _run(cli: Cli, table: Table, plan: StreamPlan, refusals: _Refusals, *, output: str, everything: bool) -> None:

@@ -32,6 +32,7 @@ def detect_anomalies(
     detector: DetectorLike | Sequence[DetectorLike] = "ewma",
     threshold: float | None = None,
     p_value: float | None = None,
+    false_share: float = 0.0,
     time: str = "",
     series: str = "",
     value: str = "",
@@ -48,6 +49,8 @@ def detect_anomalies(
                    colon (``"ewma:alpha=0.1"``); or several, whose p-values are then combined (Bonferroni)
     ``threshold``  a score from which a reading is an anomaly; alone it replaces the p-value rule
     ``p_value``    or a p-value down to which it is one (default 1e-6: one ordinary reading in a million)
+    ``false_share`` or the share of the anomalies that may be false, 0.1 say: the p-value needed then follows what is
+                   found, and ``p_value`` (default 0.01) is the most it comes to
     ``time``, ``series``, ``value``, ``features``, ``labels``  names of columns, where the usual ones do not fit
     ``name``       the series' name where no column holds one
     ``all``        keep every verdict, not only the anomalies
@@ -58,7 +61,10 @@ def detect_anomalies(
     """
     _needs_no_training(detector)
     source = open_input(data, column_options(time, series, value, features, labels, name))
-    plan = make_plan(source.features, detector=detector, threshold=threshold, p_value=p_value, profile=profile)
+    plan = make_plan(
+        source.features, detector=detector, threshold=threshold, p_value=p_value, false_share=false_share,
+        profile=profile,
+    )  # fmt: skip
     return run(source, plan, default_toolkit(), keep_all=all)
 
 
@@ -68,6 +74,7 @@ def process_streaming(
     detector: DetectorLike | Sequence[DetectorLike] = "ewma",
     threshold: float | None = None,
     p_value: float | None = None,
+    false_share: float = 0.0,
     time: str = "",
     series: str = "",
     value: str = "",
@@ -92,7 +99,9 @@ def process_streaming(
 
     def verdicts() -> Iterator[Verdict]:
         source = open_input(readings, options, batch=batch)
-        plan = make_plan(source.features, detector=detector, threshold=threshold, p_value=p_value)
+        plan = make_plan(
+            source.features, detector=detector, threshold=threshold, p_value=p_value, false_share=false_share
+        )
         scorer = Scorer(plan, default_toolkit(), clock.time_ns)
         for each in source.batches:
             scored = score_batch(scorer, each)

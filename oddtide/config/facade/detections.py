@@ -53,6 +53,7 @@ def pick(verdicts: VerdictColumns, index: IntArray) -> VerdictColumns:
         is_anomaly=verdicts.is_anomaly[index],
         alarm_p=rows(verdicts.alarm_p),
         shares=rows(verdicts.shares),
+        levels=rows(verdicts.levels),
     )
 
 

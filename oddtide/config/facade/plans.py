@@ -6,9 +6,10 @@ import json
 from collections.abc import Sequence
 from typing import TypeAlias
 
+from oddtide.domain.detection.alarm_budget import BudgetRule
 from oddtide.domain.detection.auto import expanded
 from oddtide.domain.detection.ports import DetectorSpec
-from oddtide.domain.detection.threshold import ThresholdRule
+from oddtide.domain.detection.threshold import ThresholdRule, largest_p
 from oddtide.domain.errors import UsageError
 from oddtide.domain.quality.contract import Contract, FeatureRule
 from oddtide.streams.pipeline.plan import Profile, StreamPlan
@@ -55,29 +56,35 @@ def make_plan(
     detector: DetectorLike | Sequence[DetectorLike] = "ewma",
     threshold: float | None = None,
     p_value: float | None = None,
+    false_share: float = 0.0,
     profile: Profile = "light",
     name: str = "readings",
 ) -> StreamPlan:
     """The plan for data at hand: the pipeline of a stream, with a contract that takes times of any year and, where
     there are several features, readings that lack some."""
-    _check_share(p_value)
+    _check_shares(p_value, false_share, threshold)
     specs = expanded(parse_detectors(detector), len(features))
     rules = tuple(FeatureRule(feature, required=len(features) == 1) for feature in features)
-    rule = ThresholdRule() if p_value is None else ThresholdRule(p_value)
+    rule = ThresholdRule(largest_p(p_value, false_share))
     return StreamPlan(
         name=name,
         topic=f"oddtide.{name}",
         contract=Contract(features=rules, max_age_s=_ANY_TIME_S, max_ahead_s=_ANY_TIME_S),
         detectors=specs,
         threshold=rule if threshold is None else ThresholdRule(0.0 if p_value is None else p_value, threshold),
+        alarm_budget=BudgetRule(false_share),
         profile=profile,
         profile_every=0,
     )
 
 
-def _check_share(p_value: float | None) -> None:
+def _check_shares(p_value: float | None, false_share: float, threshold: float | None) -> None:
     if p_value is not None and not 0.0 <= p_value <= 1.0:
         raise UsageError(f"p_value is {p_value!r}.", remedy="Give a share between 0 and 1, for example 1e-6.")
+    if not 0.0 <= false_share <= 0.5:
+        raise UsageError(f"false_share is {false_share!r}.", remedy="Give a share of at most 0.5, for example 0.1.")
+    if false_share and threshold is not None:
+        raise UsageError("false_share goes by p-values, threshold by the score.", remedy="Leave out one of them.")
 
 
 def _parameters(text: str, rest: str) -> dict[str, object]:

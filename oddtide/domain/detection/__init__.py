@@ -27,8 +27,8 @@ What is here, one algorithm a file:
 - ``range``: is this a record, and by how much? The outermost readings so far, and nothing else.
 - ``calibration``: p-values from past scores alone, for detectors that have no distribution of their own.
 - ``ensemble``: several detectors on one stream. ``auto``: which, where nobody says. ``threshold``: the rule.
-  ``alarms``: which strange readings may raise one (direction, effect, duration, refractory period). ``explain``: the
-  verdict in words.
+  ``alarms``: which strange readings may raise one (direction, effect, duration, refractory period). ``alarm_budget``:
+  a threshold that moves so that at most a share of the alarms is false. ``explain``: the verdict in words.
 - ``absence``: a series that falls silent. No reading, so no score: a deadline that passes.
 - ``registry``: from a name in the configuration to a detector; adapters add whole families to it.
 

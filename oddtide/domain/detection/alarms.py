@@ -65,17 +65,27 @@ class AlarmRules:
 
     def eligible(self, values: FloatArray, scores: Scores) -> NDArray[np.bool_]:
         """(n,) mask of the readings whose direction and effect are of interest. ``values`` is (n, d)."""
-        n = len(values)
-        if scores.expected is None or (self.direction == "both" and self.min_effect == 0.0):
-            return np.ones(n, dtype=np.bool_)
-        rows, main = np.arange(n), scores.contributions.argmax(axis=1)
-        with np.errstate(over="ignore", invalid="ignore"):  # of two huge numbers, or of none
-            distance = values[rows, main] - scores.expected[rows, main]
-        found = np.abs(distance) >= self.min_effect
-        if self.direction != "both":
-            found &= distance > 0 if self.direction == "above" else distance < 0
-        wanted: NDArray[np.bool_] = found | np.isnan(distance)
+        wanted = self.in_direction(values, scores)
+        if scores.expected is not None and self.min_effect > 0.0:
+            distance = _distance(values, scores.expected, scores.contributions)
+            wanted &= np.isnan(distance) | (np.abs(distance) >= self.min_effect)
         return wanted
+
+    def in_direction(self, values: FloatArray, scores: Scores) -> NDArray[np.bool_]:
+        """(n,) mask of the readings whose direction is of interest."""
+        if scores.expected is None or self.direction == "both":
+            return np.ones(len(values), dtype=np.bool_)
+        distance = _distance(values, scores.expected, scores.contributions)
+        wanted: NDArray[np.bool_] = np.isnan(distance) | (distance > 0 if self.direction == "above" else distance < 0)
+        return wanted
+
+
+def _distance(values: FloatArray, expected: FloatArray, contributions: FloatArray) -> FloatArray:
+    """(n,) how far above what was expected the feature lies that contributes most; NaN where nothing was."""
+    rows, main = np.arange(len(values)), contributions.argmax(axis=1)
+    with np.errstate(over="ignore", invalid="ignore"):  # of two huge numbers, or of none
+        distance: FloatArray = values[rows, main] - expected[rows, main]
+    return distance
 
 
 @bare_kernel

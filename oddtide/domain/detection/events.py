@@ -30,6 +30,8 @@ class Verdict(Event, frozen=True, kw_only=True):
     ``-log10`` of the p-value, comparable across series and detectors; contributions sum to it. ``own_score`` is that
     detector's score on its own scale. ``alarm_score`` is the score where the stream's rules for alarms let the reading
     raise one, else 0: a threshold may be swept over it.
+    ``alarm_level``, where the stream has an alarm budget, is what the p-value had to come down to for an alarm, and 0
+    where the reading could raise none, like while warming up.
     ``suppressed_by`` is the id of the planned work during which the reading was made: such a verdict is no anomaly,
     whatever its score, and the detectors did not learn the reading.
     """
@@ -45,6 +47,7 @@ class Verdict(Event, frozen=True, kw_only=True):
     is_anomaly: bool
     own_score: float = 0.0
     alarm_score: float = 0.0
+    alarm_level: float | None = None
     expected: float | None = None
     lower: float | None = None
     upper: float | None = None

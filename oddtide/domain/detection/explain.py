@@ -18,7 +18,8 @@ def reason(verdict: Verdict) -> str:
     them. Several features: the one that contributes most is named with its share. Below full maturity ``warming up
     40/200`` is added.
     """
-    parts = [_finding(verdict), *_share(verdict), f"p {verdict.p_value:.2g}"]
+    allowed = f" (the alarm budget allows {verdict.alarm_level:.2g})" if verdict.alarm_level else ""
+    parts = [_finding(verdict), *_share(verdict), f"p {verdict.p_value:.2g}{allowed}"]
     if verdict.maturity < 1:
         parts.append(f"warming up {verdict.seen}/{verdict.needed}")
     return ", ".join(parts)

@@ -81,6 +81,8 @@ def _encode(columns: VerdictColumns, start: int, stop: int) -> bytes:
         data["suppressed_by"] = pa.array(under, pa.string()).dictionary_encode()
     if columns.alarm_p is not None:
         data["alarm_p"] = columns.alarm_p[part]
+    if columns.levels is not None:
+        data["alarm_level"] = columns.levels[part]
     if readings.labels:
         data["labels"] = _texts(readings.labels[start:stop]).dictionary_encode()
     contributions = columns.contributions(part)
@@ -159,10 +161,10 @@ def _decode(frame: bytes) -> VerdictColumns:
         block("upper"),
     )  # fmt: skip
     under = table.column("suppressed_by").to_pylist() if "suppressed_by" in table.column_names else []
-    alarm_p = column("alarm_p") if "alarm_p" in table.column_names else None
+    alarm_p, levels = (column(name) if name in table.column_names else None for name in ("alarm_p", "alarm_level"))
     return VerdictColumns(
         origin, readings, scores, column("driver"), column("needed"), column("is_anomaly"), _suppressed(under), alarm_p,
-        contributions,
+        contributions, levels,
     )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import orjson
 
 from oddtide.domain.detection.absence import AbsencePolicy
+from oddtide.domain.detection.alarm_budget import BudgetRule
 from oddtide.domain.detection.alarms import AlarmRules
 from oddtide.domain.detection.ports import DetectorSpec
 from oddtide.domain.detection.threshold import ThresholdRule
@@ -40,6 +41,7 @@ class StreamPlan:
     detectors: tuple[DetectorSpec, ...] = (DetectorSpec("ewma"),)
     threshold: ThresholdRule = field(default_factory=ThresholdRule)
     alarms: AlarmRules = field(default_factory=AlarmRules)
+    alarm_budget: BudgetRule = field(default_factory=BudgetRule)
     drift: DriftPolicy = field(default_factory=DriftPolicy)
     publish: Publish = "anomalies"
     profile: Profile = "light"
@@ -76,6 +78,8 @@ class StreamPlan:
             kept.append("alarms")
         if self.absence is not None and self.absence == successor.absence:
             kept.append("absences")
+        if self.alarm_budget.active and self.alarm_budget == successor.alarm_budget:
+            kept.append("alarm_budget")
         if self.contract.names == successor.contract.names:
             if self.profile == successor.profile:
                 kept.append("profiles")

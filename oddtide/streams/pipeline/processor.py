@@ -20,6 +20,7 @@ from oddtide.streams.codecs.decoded import Decoded, RecordLike
 from oddtide.streams.codecs.record_block import RecordBlock
 from oddtide.streams.pipeline.counts import counted, refused
 from oddtide.streams.pipeline.deadletters import dead_letters
+from oddtide.streams.pipeline.judging import judge
 from oddtide.streams.pipeline.outcome import Outcome, Published
 from oddtide.streams.pipeline.plan import StreamPlan
 from oddtide.streams.pipeline.planned_work import PlannedWork, advance
@@ -33,7 +34,7 @@ from oddtide.streams.ports import Toolkit
 __all__ = ["PartitionProcessor"]
 
 #: In a saved state: what the absence stage keeps of no awake series.
-_ABSENCES = "absences of the partition"
+_ABSENCES, _BUDGET = "absences of the partition", "alarm budget of the partition"
 
 
 class PartitionProcessor:
@@ -200,6 +201,8 @@ class PartitionProcessor:
         states = self.extract(slots)
         if self._stages.absences is not None:
             states[_ABSENCES] = self._stages.absences.save()
+        if self._stages.alarm_budget is not None:
+            states[_BUDGET] = self._stages.alarm_budget.save()
         return self._series.names(slots).packed(), states
 
     def load(self, series: SeriesColumn, states: Mapping[str, SlotState]) -> None:
@@ -208,9 +211,11 @@ class PartitionProcessor:
         if self.series:
             raise StateMismatchError(f"The state has {self.series} series already.", remedy="Load into a new one.")
         states = dict(states)
-        absences = states.pop(_ABSENCES, None)
+        absences, budget = states.pop(_ABSENCES, None), states.pop(_BUDGET, {})
         if absences is not None and self._stages.absences is not None:
             self._stages.absences.load(absences)
+        if self._stages.alarm_budget is not None:
+            self._stages.alarm_budget.load(budget)
         self.insert(self._series.put(series), states)
 
     def mark(self, to: int | None = None) -> Outcome:
@@ -306,10 +311,9 @@ class PartitionProcessor:
         if stages.drift is not None:
             events = stages.drift.watch(kept, rows, stages.detectors, scored, untaught)
         combined = stages.combined(slots, scored, untaught)
-        scores, alarm_p = combined.scores, None
-        if stages.alarms is not None:
-            alarm_p = stages.alarms.judge(slots, kept.values, scores, untaught)
-        hits = self.plan.threshold.detections(scores.score, scores.p_value if alarm_p is None else alarm_p)
-        if untaught is not None:
-            hits &= ~untaught
-        return VerdictColumns(origin, kept, scores, combined.driver, combined.needed, hits, suppressed, alarm_p), events
+        found = judge(stages, slots, kept.values, combined.scores, combined.needed, untaught)
+        verdicts = VerdictColumns(
+            origin, kept, combined.scores, combined.driver, combined.needed, found.hits, suppressed, found.alarm_p,
+            levels=found.levels,
+        )  # fmt: skip
+        return verdicts, events

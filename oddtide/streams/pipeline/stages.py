@@ -10,6 +10,7 @@ come to the same state:
 - the *ensemble*'s past goes on where the detectors and the features are the same;
 - the *alarms*' runs and refractory periods go on where the rules, the detectors and the features are the same;
 - the timers of *absence* go on where its policy is the same;
+- the *alarm budget* goes on where its own settings are the same, whatever gives the p-values;
 - *drift* monitors go on where the features, the method and its confidence are the same, and the first detector, whose
   score they watch, goes on.
 """
@@ -22,6 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from oddtide.domain.detection.alarm_budget import AlarmBudget
 from oddtide.domain.detection.alarms import Alarms
 from oddtide.domain.detection.ensemble import Combined, Ensemble, alone
 from oddtide.domain.detection.ports import Detector, Scores
@@ -51,6 +53,7 @@ class Stages:
     drift: DriftStage | None
     alarms: Alarms | None
     absences: AbsenceStage | None = None
+    alarm_budget: AlarmBudget | None = None
 
     @classmethod
     def of(cls, plan: StreamPlan, toolkit: Toolkit, partition: int) -> Stages:
@@ -65,6 +68,7 @@ class Stages:
             DriftStage(plan, toolkit, partition) if plan.profile == "deep" else None,
             _alarms(plan),
             _absences(plan, partition),
+            _budget(plan),
         )
 
     @property
@@ -110,6 +114,7 @@ class Stages:
             self._drift_under(plan, toolkit, partition, kept),
             self.alarms if "alarms" in kept else _alarms(plan),
             self.absences if "absences" in kept else _absences(plan, partition),
+            _budget(plan),
         )
         for part in after.parts.values():
             part.grow(slots)
@@ -118,6 +123,8 @@ class Stages:
         after.profiles.plan = plan
         if after.absences is not None:
             after.absences.plan = plan
+        if self.alarm_budget is not None and after.alarm_budget is not None and "alarm_budget" in kept:
+            after.alarm_budget.load(self.alarm_budget.save())
         if after.drift is not None:
             after.drift.plan = plan
         return after
@@ -138,3 +145,7 @@ def _alarms(plan: StreamPlan) -> Alarms | None:
 
 def _absences(plan: StreamPlan, partition: int) -> AbsenceStage | None:
     return AbsenceStage(plan, partition) if plan.absence is not None else None
+
+
+def _budget(plan: StreamPlan) -> AlarmBudget | None:
+    return AlarmBudget(plan.alarm_budget, plan.threshold.p_value) if plan.alarm_budget.active else None

@@ -54,7 +54,8 @@ class Origin:
 class VerdictColumns:
     """``n`` verdicts in log order. ``driver`` (n,) tells whose scores these are, ``needed`` (n,) its warm-up.
     ``suppressed`` says which are under planned work, where any is: those are no anomalies. ``alarm_p`` (n,) are the
-    alarm p-values where the stream has rules for alarms; without, they are the p-values.
+    alarm p-values where the stream has rules for alarms; without, they are the p-values. ``levels`` (n,) are those that
+    an alarm budget allowed to be alarms.
 
     ``scores`` are on the drivers' own scales; what a verdict shows is the surprise, and what each feature contributes
     to that: worked out where it is asked for, or given (n, d) as ``shares`` where it was read back."""
@@ -68,6 +69,7 @@ class VerdictColumns:
     suppressed: Suppressed | None = None
     alarm_p: FloatArray | None = None
     shares: FloatArray | None = None
+    levels: FloatArray | None = None
 
     def __len__(self) -> int:
         return len(self.readings)
@@ -107,8 +109,7 @@ class VerdictColumns:
             scores.score, scores.p_value, readings.values, scores.expected, scores.lower, scores.upper,
             scores.contributions,
         ]  # fmt: skip
-        if self.alarm_p is not None:
-            floats.append(self.alarm_p)
+        floats += [column for column in (self.alarm_p, self.levels) if column is not None]
         return digest_rows(integers, floats, len(self.origin.features))
 
     def _outcomes(self) -> IntArray:
@@ -161,6 +162,7 @@ class VerdictColumns:
             "own_score": float(scores.score[index]),
             "p_value": float(scores.p_value[index]),
             "alarm_score": self.alarm_score(index),
+            "alarm_level": None if self.levels is None else float(self.levels[index]),
             "is_anomaly": bool(self.is_anomaly[index]),
             "expected": shown.expected,
             "lower": shown.lower,
