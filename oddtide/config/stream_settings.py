@@ -101,8 +101,8 @@ class ThresholdSettings(Section):
         le=1.0,
         description="At or below this p-value; the share of ordinary readings that may be flagged. Unset: 1e-6, or "
         "1e-2 beside false_share, which moves the threshold below it. Detectors that are "
-        "calibrated on past scores (all but ewma, seasonal, spot and range) seldom say less than 1e-3: "
-        "give them 1e-2 to 1e-3, or a score.",
+        "calibrated on past scores (all but ewma, seasonal, spot and range) need thousands of readings "
+        "for so small ones: give them 1e-3 to 1e-5, or a score.",
     )
     score: float | None = Field(
         default=None, ge=0.0, description="Also at or above this score (the detector's own scale)."

@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oddtide.domain.detection import Rows, Scores
-from oddtide.domain.detection.calibration import Calibration, tail_p_values
 from oddtide.domain.detection.discord import Discord, DiscordSettings
 from oddtide.domain.detection.ensemble import Ensemble
 from oddtide.domain.detection.ewma import Ewma, EwmaSettings
@@ -73,38 +72,6 @@ def test_ewma_p_value_and_band_say_the_same(values: list[float], tails: str, ban
     hair = 1e-9 * half + 1e-12 * np.abs(scores.expected[said, 0])
     assert (p_value[distance > half + hair] <= (1 - band) * (1 + 1e-6)).all()
     assert (p_value[distance < half - hair] >= (1 - band) * (1 - 1e-6)).all()
-
-
-@QUICK
-@given(st.lists(st.floats(0, 5), min_size=1, max_size=200), st.integers(64, 70))
-def test_calibration_equals_its_definition(scores: list[float], window: int) -> None:
-    calibration = Calibration(window, minimum=10)
-    calibration.grow(2)
-    slots = np.ones(len(scores), dtype=np.int64)
-    p_values = calibration.grade(slots, np.array(scores), learn=True)
-    for i, score in enumerate(scores):
-        past = sorted(scores[max(0, i - window) : i])
-        if len(past) < 10:
-            assert p_values[i] == 1.0
-            continue
-        larger = sum(each >= score for each in past)
-        n = len(past)
-        if larger:
-            assert p_values[i] == pytest.approx((1 + larger) / (n + 1))
-        else:
-            k = min(max(8, n // 16), n - 1)
-            mean = float(np.mean(np.array(past[n - k :]) - past[n - k - 1]))
-            excess = max(mean, 1e-6 * past[n - k - 1], 1e-150)
-            tail = k / (n + 1) * math.exp(-k * math.log1p((score - past[n - k - 1]) / (k * excess)))
-            assert p_values[i] == pytest.approx(max(min(1 / (n + 1), tail), (n + 1.0) ** -4), rel=1e-4)
-
-
-@QUICK
-@given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=50), st.lists(st.floats(-1e7, 1e7), min_size=2))
-def test_a_higher_score_never_has_a_larger_p_value(past: list[float], scores: list[float]) -> None:
-    p_values = tail_p_values(np.sort(past), np.sort(scores))
-    assert (np.diff(p_values) <= 0).all()
-    assert ((p_values > 0) & (p_values <= 1)).all()
 
 
 @QUICK

@@ -7,7 +7,7 @@ of rows that it was trained on.
 Every row is scored against the training state alone, whatever rows come in beside it: one at a time, but for the few
 detectors of which a test shows that rows do not touch one another's bits. The score is PyOD's, counted from the lowest
 held-out score (never below 0); the p-value is conformal against the held-out scores, and beyond the largest of them on
-an exponential tail (``oddtide.domain.detection.calibration``). Contributions: PyOD names none, so the score is shared
+a fitted tail (``oddtide.domain.detection.calibration``). Contributions: PyOD names none, so the score is shared
 out by how far each feature lies from its training mean in its standard deviations: a description, not the model's
 reasoning. A missing feature takes its training median and contributes 0; a reading without any scores 0, p-value 1.
 """
@@ -27,7 +27,7 @@ from oddtide.domain.slots import SlotState
 
 __all__ = ["PyodDetector", "build"]
 
-_REVISION = 1
+_REVISION = 2
 
 
 def build(spec: DetectorSpec, features: tuple[str, ...]) -> PyodDetector:

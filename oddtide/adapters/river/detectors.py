@@ -12,7 +12,7 @@ far in its standard deviations (all to the target of a supervised model): a desc
 
 A reading that a model cannot score (an overflow inside it, say) scores 0 with p-value 1; the series then starts anew,
 which its maturity shows. Further parameters: ``warm_up`` (readings learnt before a score counts) and ``calibration``
-(past scores kept). river draws seeds at random by default; here ``seed`` is 1 unless given.
+(past scores that count at most). river draws seeds at random by default; here ``seed`` is 1 unless given.
 
 Cost: river's, 10 to 500 microseconds a reading, and up to a megabyte a series.
 """
@@ -39,7 +39,7 @@ from oddtide.domain.slots import SlotColumns, SlotState, bytes_of, pickled_size
 
 __all__ = ["RiverDetector", "build"]
 
-_REVISION = 1
+_REVISION = 2
 #: Magnitudes beyond are taken as this: models square them.
 _HUGE = 1e100
 

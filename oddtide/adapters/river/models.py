@@ -133,7 +133,7 @@ def blueprint(spec: DetectorSpec, features: tuple[str, ...]) -> Blueprint:
         scaling=_choice(spec, "scaling", _SCALING.get(name, "none"), ("minmax", "none", "standard")),
         target=features.index(_choice(spec, "target", features[0], features)) if supervised else None,
         warm_up=_whole(spec, "warm_up", least, 1),
-        calibration=_whole(spec, "calibration", 256, 64),
+        calibration=_whole(spec, "calibration", 32_768, 64),
     )
     _try(spec, plan)
     return plan

@@ -25,7 +25,8 @@ What is here, one algorithm a file:
   trees over a sample that moves on; also of shapes (``shingle``), also of features together.
 - ``spot``: how probable is a value this far out? Extreme-value tails on both sides of a moving mean.
 - ``range``: is this a record, and by how much? The outermost readings so far, and nothing else.
-- ``calibration``: p-values from past scores alone, for detectors that have no distribution of their own.
+- ``calibration``: p-values from past scores alone, for detectors that have no distribution of their own
+  (``past_scores``: what it keeps of them).
 - ``ensemble``: several detectors on one stream. ``auto``: which, where nobody says. ``threshold``: the rule.
   ``alarms``: which strange readings may raise one (direction, effect, duration, refractory period). ``alarm_budget``:
   a threshold that moves so that at most a share of the alarms is false. ``explain``: the verdict in words.

@@ -1,131 +1,85 @@
 """From scores to p-values by a series' own past: for detectors that have no distribution of their own.
 
-*Conformal.* If the past ``n`` scores and the new one are exchangeable, ``(1 + #{past >= new}) / (n + 1)`` is a valid
-p-value whatever the detector does (Vovk, Gammerman, Shafer 2005; on streams Laxhammar, Falkman 2010). It cannot
-fall below ``1 / (n + 1)``, so it alone would never meet a strict threshold.
+*Body.* If the past ``n`` scores and the new one are exchangeable, the share of them at least as large is a valid
+p-value whatever the detector does (conformal: Vovk, Gammerman, Shafer, "Algorithmic Learning in a Random World", 2005;
+on streams Laxhammar, Falkman 2010). All of them would be too many to keep: an even sample of 64 to 128 stands for them,
+one of each block of ``2**k`` scores; when it is full every other one by rank goes, as in the sketches of Munro,
+Paterson (1980). Between two of them a p-value is interpolated.
 
-*Beyond the largest past score* the exponential tail through the largest ``k`` of them goes on (peaks over threshold,
-Pickands 1975, shape 0): ``k/(n+1) (1 + (score - u)/(k b))**-k``, with ``u`` the next one below and ``b`` their mean
-excess. The power takes the place of ``exp(-(score - u)/b)`` because ``b`` is itself estimated from ``k`` scores: it is
-the exact predictive probability for exponential excesses. That is extrapolation, not a guarantee, so it is believed no
-further than ``(n + 1)**-4``.
+*Tail.* Alone that could not fall below one in a hundred. What lies beyond a high threshold follows a generalised
+Pareto law (Pickands 1975); it is fitted to the largest peaks, up to 64, and the p-value is the share of readings beyond
+the threshold times the *predictive* probability of that excess, over what shape and scale may be: nine ratios of the
+two with a normal prior for the shape that each stands for (-.05 with deviation .2, from -.3 to .8), what is left free
+integrated out exactly. So few peaks make a cautious tail, and a larger score always has a smaller p-value: no floor at
+``1 / (n + 1)``. Beyond ``(n + 1)**-4`` surprise counts by its logarithm only: that far nobody can see.
 
-Bounded memory: the newest ``window`` scores of a slot, kept both in order of time and of size. Score before learn: a
-score is graded by those before it.
+*One yardstick for long.* The order of p-values within a series follows that of its scores, nearly, since what they are
+held against moves slowly: half of what is known is let go only when the past counts for .6 of the series' life, or for
+``memory`` scores. Hence the half-life is about a third of a series' life, up to ``memory`` scores: what a detector said
+while it knew little does not count for ever, and a change of scale is learnt in proportion to how long things
+were otherwise.
+
+*Runs.* Scores of a strange stretch echo one another. A run of scores beyond the threshold gives the tail one peak, its
+largest (declustering: Davison, Smith 1990; Ferro, Segers 2003), at least one each 16 readings; the share of readings
+beyond counts them all, so that a p-value is right per reading. While a run lasts it isn't held against itself.
+
+*What was learnt of anomalies.* A peak counts for at most twice the largest before it, measured from the threshold: one
+wild score makes the tail little heavier, a heavy tail doubles its way out. A stretch that lasts fills the body by its
+share of the past and becomes ordinary as that grows: where at least four of the body are as large, that is the
+p-value's floor; where a quarter of all is beyond the threshold, it is set anew.
+
+*When to believe it.* Not before ``minimum`` scores (p 1 until then). From then on p-values are right on average over
+series, and on the cautious side while young.
+
+Score before learn: a score is graded by those before it. A positive factor changes nothing, a shift neither, beyond
+rounding: scores are kept in single precision (7 digits), so they shouldn't be tiny differences on a huge level. Beyond
+1e38 all are alike. Of equal past scores (all zero, or constant) any larger one is without example: its p-value is
+small, as far as ``(n + 1)**-4`` and a little more. NaN is no score: p 1, not learnt. Deterministic; which score of a
+block is kept is drawn from its number (SplitMix64).
+
+State per series: 1,012 bytes, whatever ``memory``. Cost: 0.1 microseconds a score over 1,000 series, half of that over
+one.
 """
 
 from __future__ import annotations
 
-import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from oddtide.domain.detection.past_scores import BODY, NUMBERS, PEAKS, grade_by_past, grade_by_sample
 from oddtide.domain.detection.settings import check_range
 from oddtide.domain.readings import FloatArray, IntArray
 from oddtide.domain.slots import InColumns, SlotColumns
-from oddtide.domain.statistics.kernels import bare_kernel, inlined
 
-__all__ = ["Calibration", "tail_p_value", "tail_p_values"]
+__all__ = ["MEMORY", "Calibration", "tail_p_values"]
 
-_REACH = 4.0
-_SMALLEST_P = 1e-300
-
-
-@inlined
-def tail_p_value(ordered: FloatArray, n: int, score: float) -> float:
-    """The p-value of ``score`` against the ``n`` ascending past scores at the head of ``ordered`` (n >= 2)."""
-    low, high = 0, n
-    while low < high:  # how many past scores are smaller
-        middle = (low + high) // 2
-        if ordered[middle] < score:
-            low = middle + 1
-        else:
-            high = middle
-    if low < n:
-        return (1.0 + n - low) / (n + 1.0)
-    k = min(max(8, n // 16), n - 1)
-    threshold = ordered[n - k - 1]
-    excess = 0.0
-    for i in range(n - k, n):
-        excess += (ordered[i] - threshold) / k
-    excess = max(excess, 1e-6 * abs(threshold), 1e-150)
-    tail = k / (n + 1.0) * math.exp(-k * math.log1p((score - threshold) / (k * excess)))
-    p_value: float = max(min(1.0 / (n + 1.0), tail), (n + 1.0) ** -_REACH, _SMALLEST_P)
-    return p_value
-
-
-@inlined
-def _replace(ordered: FloatArray, n: int, oldest: float, newest: float) -> None:
-    """Put ``newest`` in its place among the ``n`` ascending numbers, in the room of ``oldest`` (at ``n`` where that is
-    NaN: there is room)."""
-    hole = n
-    if not math.isnan(oldest):
-        hole = 0
-        while ordered[hole] != oldest:
-            hole += 1
-    while hole > 0 and ordered[hole - 1] > newest:
-        ordered[hole] = ordered[hole - 1]
-        hole -= 1
-    while hole < n - 1 and ordered[hole + 1] < newest:
-        ordered[hole] = ordered[hole + 1]
-        hole += 1
-    ordered[hole] = newest
-
-
-@bare_kernel
-def _grade(
-    recent: FloatArray,
-    ordered: FloatArray,
-    counts: IntArray,
-    slots: IntArray,
-    scores: FloatArray,
-    minimum: int,
-    learning: NDArray[np.bool_],
-    out: FloatArray,
-) -> None:
-    """Rows in order: a p-value into ``out`` (left as it is where too few are known), then learnt where ``learning``.
-    NaN: p 1, not learnt."""
-    window = recent.shape[1]
-    for i in range(len(slots)):
-        slot, score = slots[i], scores[i]
-        n = min(counts[slot], window)
-        absent = math.isnan(score)
-        if absent:
-            out[i] = 1.0
-        elif n >= minimum:
-            out[i] = tail_p_value(ordered[slot], n, score)
-        if learning[i] and not absent:
-            place = counts[slot] % window
-            oldest = recent[slot, place] if n == window else math.nan
-            _replace(ordered[slot], n, oldest, score)
-            recent[slot, place] = score
-            counts[slot] += 1
-
-
-@bare_kernel
-def _tail_p_values(ordered: FloatArray, scores: FloatArray, out: FloatArray) -> None:
-    for i in range(len(scores)):
-        out[i] = tail_p_value(ordered, len(ordered), scores[i])
+#: For how many scores the past counts at most, unless told otherwise.
+MEMORY = 32_768
+#: The tail begins with so many scores.
+_TAIL_FROM = 32
 
 
 def tail_p_values(ordered: FloatArray, scores: FloatArray) -> FloatArray:
-    """(n,) p-values of ``scores`` against a fixed sample of past scores, ascending (at least 2)."""
+    """(n,) p-values of ``scores`` against a fixed sample of past scores, ascending (at least 2): conformal within
+    them, beyond the largest by the tail through the largest sixteenth (8 to 512)."""
     p_values = np.empty(len(scores))
-    _tail_p_values(ordered, scores, p_values)
+    grade_by_sample(ordered, scores, np.empty(NUMBERS), p_values)
     return p_values
 
 
 class Calibration(InColumns):
-    """Past scores per slot. ``minimum`` scores are needed before a p-value is below 1."""
+    """Past scores per slot, which count for at most ``memory``. ``minimum`` scores are needed before a p-value is below
+    1."""
 
-    def __init__(self, window: int = 256, minimum: int = 50) -> None:
-        check_range("calibration", window, 64, 1_000_000)
-        self.window, self.minimum = window, min(minimum, window)
-        blanks = {
-            "calibration_recent": np.zeros(window),
-            "calibration_ordered": np.zeros(window),
-            "calibration_counts": np.zeros((), dtype=np.int64),
+    def __init__(self, memory: int = MEMORY, minimum: int = 50) -> None:
+        check_range("calibration", memory, 64, 1e9)
+        self.memory, self.minimum = memory, minimum
+        blanks: dict[str, NDArray[Any]] = {
+            "calibration_body": np.zeros(min(BODY, memory), dtype=np.float32),
+            "calibration_peaks": np.zeros(PEAKS, dtype=np.float32),
+            "calibration_numbers": np.zeros(NUMBERS),
         }
         self._columns = SlotColumns("calibration", blanks)
 
@@ -143,7 +97,9 @@ class Calibration(InColumns):
         make a poor past); otherwise nothing changes. ``otherwise``: the p-values while too few are known (else 1)."""
         p_values = np.ones(len(scores)) if otherwise is None else otherwise.copy()
         learning = np.full(len(scores), learn) if keep is None else keep & learn
-        recent, ordered = self._columns["calibration_recent"], self._columns["calibration_ordered"]
-        counts = self._columns["calibration_counts"]
-        _grade(recent, ordered, counts, slots, scores, self.minimum, learning, p_values)
+        options = self.minimum, min(self.minimum, _TAIL_FROM), float(self.memory)
+        own = self._columns
+        state = own["calibration_body"], own["calibration_peaks"], own["calibration_numbers"]
+        with np.errstate(over="ignore"):  # random bits, where it runs uncompiled
+            grade_by_past(*state, slots, scores, options, learning, p_values)
         return p_values

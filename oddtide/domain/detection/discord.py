@@ -49,7 +49,7 @@ what is older than the history is forgotten. Not for features that only together
 move of a million units or more cannot be told apart from the newest pattern finely enough, until it has left the
 history.
 
-State per series: 6.1 KiB a feature and 4 KiB of past scores with the defaults. Cost on one core: about 3.5
+State per series: 6.1 KiB a feature and 1 KiB of past scores with the defaults. Cost on one core: about 3.5
 microseconds a reading and feature with a full history (290,000 readings/s), 1 while young (the first 300 readings of
 1,000 series); 1 with ``shingle = 8, scales = 1, history = 256``.
 """
@@ -63,7 +63,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oddtide.domain.detection.calibrated import Calibrated
-from oddtide.domain.detection.calibration import Calibration
+from oddtide.domain.detection.calibration import MEMORY, Calibration
 from oddtide.domain.detection.discord_search import CELL, FARTHEST, FLOOR, STEP, run_search
 from oddtide.domain.detection.ports import DetectorSpec, Rows, Scores
 from oddtide.domain.detection.settings import check_range, read_settings, version_of
@@ -73,20 +73,20 @@ from oddtide.domain.slots import SlotColumns
 
 __all__ = ["FARTHEST", "FLOOR", "Discord", "DiscordSettings"]
 
-_REVISION = 1
+_REVISION = 2
 
 
 @dataclass(frozen=True, slots=True)
 class DiscordSettings:
     """``shingle``: values in a pattern; ``scales``: of every value, of means of 2, of 4, ...; ``history``: values kept
     at each scale (when full, the oldest quarter goes); ``neighbours``: which nearest pattern counts (1: the nearest);
-    ``calibration``: past scores kept per series."""
+    ``calibration``: past scores that count at most."""
 
     shingle: int = 16
     scales: int = 3
     history: int = 512
     neighbours: int = 1
-    calibration: int = 256
+    calibration: int = MEMORY
 
     def __post_init__(self) -> None:
         check_range("shingle", self.shingle, 3, 10_000)

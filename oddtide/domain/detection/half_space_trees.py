@@ -16,7 +16,7 @@ mass counts by ratio. Contributions: on each path, a split whose half holds less
 against the split's feature; the score is shared out by the sum of these log ratios.
 
 A missing feature goes down the more visited side and contributes 0; a reading with no feature at all is neither
-scored nor learnt. State per series with the defaults: 20 KiB of counts, 4 KiB of past scores, 2 KiB per feature for
+scored nor learnt. State per series with the defaults: 20 KiB of counts, 1 KiB of past scores, 2 KiB per feature for
 the first window. Cost: about a microsecond a reading.
 """
 
@@ -27,7 +27,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from oddtide.domain.detection.calibrated import Calibrated
-from oddtide.domain.detection.calibration import Calibration
+from oddtide.domain.detection.calibration import MEMORY, Calibration
 from oddtide.domain.detection.half_space_forest import plant, run_forest
 from oddtide.domain.detection.ports import DetectorSpec, Rows, Scores
 from oddtide.domain.detection.settings import check_range, read_settings, version_of
@@ -36,13 +36,14 @@ from oddtide.domain.slots import SlotColumns
 
 __all__ = ["HalfSpaceTrees", "HalfSpaceTreesSettings"]
 
-_REVISION = 1
+_REVISION = 2
 
 
 @dataclass(frozen=True, slots=True)
 class HalfSpaceTreesSettings:
     """``trees``, ``height`` and ``window`` (readings per count) as in the paper; ``margin``: how far beyond the first
-    window's range a feature's range reaches, as a share of it; ``calibration``: past scores kept per series;
+    window's range a feature's range reaches, as a share of it; ``calibration``: past scores that
+    count at most;
     ``learn_range``: false where features are in [0, 1] already; ``seed``: draws the trees."""
 
     trees: int = 10
@@ -50,7 +51,7 @@ class HalfSpaceTreesSettings:
     window: int = 250
     margin: float = 0.15
     learn_range: bool = True
-    calibration: int = 256
+    calibration: int = MEMORY
     seed: int = 1
 
     def __post_init__(self) -> None:

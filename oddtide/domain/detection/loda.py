@@ -27,8 +27,8 @@ independent and autocorrelated by .9 and .99, 6 to 20 series of 12,000 readings)
 make tails rough: 1.7, 3, 14 and 80 times at worst (.99); young series (``benchmarks.quality``) have 2, 3 to 13 and 5
 to 76 times as many below 1e-3, 1e-4 and 1e-5. Take ``ewma`` there.
 
-State per series with the defaults: 4.1 KiB of past scores, 112 bytes a cut, 24 a feature and 16 more (4,256,
-9,912 and 10,632 bytes for 1, 8 and 38 features). Cost on one core of a busy machine, scored and learnt: 0.2, 2.1 and
+State per series with the defaults: 1 KiB of past scores, 112 bytes a cut, 24 a feature and 16 more (1,164,
+6,820 and 7,540 bytes for 1, 8 and 38 features). Cost on one core of a busy machine, scored and learnt: 0.2, 2.1 and
 2.9 microseconds a reading.
 
 Quality, with the defaults. 13 public ADBench tables (those of at least 400 rows, shuffled, up to 10,000 rows, one pass,
@@ -47,7 +47,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oddtide.domain.detection.calibrated import Calibrated
-from oddtide.domain.detection.calibration import Calibration
+from oddtide.domain.detection.calibration import MEMORY, Calibration
 from oddtide.domain.detection.loda_cuts import FEATURE, SPOT, draw_cuts, run_cuts
 from oddtide.domain.detection.ports import DetectorSpec, Rows, Scores
 from oddtide.domain.detection.settings import check_range, read_settings, version_of
@@ -57,7 +57,7 @@ from oddtide.domain.slots import SlotColumns
 
 __all__ = ["Loda", "LodaSettings"]
 
-_REVISION = 1
+_REVISION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +65,8 @@ class LodaSettings:
     """``cuts``: random projections (one for one feature); ``bins`` of each; ``window``: readings for each of three
     beginnings (features' scales, cuts' scales, the first counts); ``memory``: about how many readings the counts
     remember; ``prior``: readings that the even spread counts as; ``spread``: sigmas of a cut that half of the bins
-    cover; ``bound``: most sigmas of the first window by which a feature counts; ``calibration``: past scores kept
-    per series; ``seed``: draws the cuts."""
+    cover; ``bound``: most sigmas of the first window by which a feature counts; ``calibration``: past scores that
+    count at most; ``seed``: draws the cuts."""
 
     cuts: int = 50
     bins: int = 20
@@ -75,7 +75,7 @@ class LodaSettings:
     prior: float = 1.0
     spread: float = 2.0
     bound: float = 100.0
-    calibration: int = 256
+    calibration: int = MEMORY
     seed: int = 1
 
     def __post_init__(self) -> None:

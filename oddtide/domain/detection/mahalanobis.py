@@ -49,8 +49,8 @@ A missing feature has no say: the distance is that of the others alone, exactly,
 reference is learnt it counts as unchanged. A feature that the reference never saw never has a say. Time does not
 count, only the order of readings.
 
-State per series, all in arrays: ``8 d**2 + 72 d + 56`` bytes, and 4 KiB of past scores: 4,240 bytes for one feature,
-5,248 for 8, 18,448 for 38. Cost on one core of a busy machine, scored and learnt, 1,000 series (38 features: 100): 0.2,
+State per series, all in arrays: ``8 d**2 + 72 d + 56`` bytes, and 1 KiB of past scores: 1,148 bytes for one feature,
+2,156 for 8, 15,356 for 38. Cost on one core of a busy machine, scored and learnt, 1,000 series (38 features: 100): 0.2,
 0.6 and 1.7 microseconds a reading with 1, 8 and 38 features; 10 while a reference of 38 is learnt, 2.7 where 5 % of 38
 are missing. While the reference is learnt its matrix is factored eight times, with ``adapt`` once in ``4 d`` readings
 after that. One takes .7 ms for 38 features, 10 for 100, over a second for 256, and everything else waits: more than 128
@@ -67,7 +67,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from oddtide.domain.detection.calibrated import Calibrated
-from oddtide.domain.detection.calibration import Calibration
+from oddtide.domain.detection.calibration import MEMORY, Calibration
 from oddtide.domain.detection.mahalanobis_laws import apply_laws
 from oddtide.domain.detection.mahalanobis_space import FARTHEST, FLOOR, LAW, ROWS, run_space
 from oddtide.domain.detection.ports import DetectorSpec, Rows, Scores
@@ -80,7 +80,7 @@ from oddtide.domain.statistics.pvalues import gaussian_quantile
 
 __all__ = ["FARTHEST", "FLOOR", "MOST_FEATURES", "Mahalanobis", "MahalanobisSettings"]
 
-_REVISION = 1
+_REVISION = 2
 #: More features are refused: factoring their correlation matrix would hold up everything else.
 MOST_FEATURES = 128
 #: Scores kept before the series' own past says how rare one is.
@@ -93,7 +93,7 @@ class MahalanobisSettings:
     (until the reference is whole, by what there is of it); ``smooth``: weight of a reading in its smoothed value (1:
     none); ``adapt``: weight of a reading in the reference once that is whole (0: frozen); ``clip``: most sigmas a
     feature by which it then counts; ``shrink``: least share of shrinkage; ``band``: share of ordinary readings inside
-    ``lower .. upper``; ``calibration``: past scores kept per series."""
+    ``lower .. upper``; ``calibration``: past scores that count at most."""
 
     reference: int = 400
     warm_up: int = 100
@@ -102,7 +102,7 @@ class MahalanobisSettings:
     clip: float = 3.0
     shrink: float = 0.1
     band: float = 0.999
-    calibration: int = 256
+    calibration: int = MEMORY
 
     def __post_init__(self) -> None:
         check_range("reference", self.reference, 2, 1_000_000)

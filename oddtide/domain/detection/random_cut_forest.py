@@ -42,7 +42,7 @@ its first content and leave one by one, so a day's course is known only after so
 until some of the sample has seen it.
 
 Random numbers are SplitMix64 of (``seed``, readings learnt, tree, step), so batches never matter and a saved state goes
-on to the bit. State per series with the defaults and one feature: 28.5 KiB (24 for the trees, 4 for past scores); four
+on to the bit. State per series with the defaults and one feature: 25.5 KiB (24 for the trees, 1 for past scores); four
 bytes a feature, tree and point more. Measured on one busy core: 204,000 readings a second over 1,000 series, 289,000
 over one; with eight features 48,500.
 """
@@ -57,7 +57,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oddtide.domain.detection.calibrated import Calibrated
-from oddtide.domain.detection.calibration import Calibration
+from oddtide.domain.detection.calibration import MEMORY, Calibration
 from oddtide.domain.detection.ports import DetectorSpec, Rows, Scores
 from oddtide.domain.detection.random_cut_trees import BOX, COUNTS, run_trees
 from oddtide.domain.detection.settings import check_range, read_settings, version_of
@@ -67,7 +67,7 @@ from oddtide.domain.slots import SlotColumns
 
 __all__ = ["RandomCutForest", "RandomCutForestSettings"]
 
-_REVISION = 1
+_REVISION = 2
 #: More dimensions than this are refused: positions of features are small integers.
 _WIDEST = 10_000
 #: Scores nearer to 1 than this count as this far from it.
@@ -77,14 +77,14 @@ _FARTHEST = 1e-9
 @dataclass(frozen=True, slots=True)
 class RandomCutForestSettings:
     """``trees``; ``samples``: points that each holds; ``horizon``: readings that the sample stretches over (as many as
-    ``samples``: the newest ones); ``shingle``: readings in a row that make a point; ``calibration``: past scores kept
-    per series; ``seed``: draws the cuts."""
+    ``samples``: the newest ones); ``shingle``: readings in a row that make a point; ``calibration``: past scores that
+    count at most; ``seed``: draws the cuts."""
 
     trees: int = 16
     samples: int = 64
     horizon: int = 4_096
     shingle: int = 1
-    calibration: int = 256
+    calibration: int = MEMORY
     seed: int = 1
 
     def __post_init__(self) -> None:
