@@ -6,17 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from oddtide.config.absence_settings import Absence
 from oddtide.config.sections import AlertSettings, Section
 
 if TYPE_CHECKING:
-    from oddtide.domain.detection.absence import AbsencePolicy
     from oddtide.domain.detection.alarm_budget import BudgetRule
     from oddtide.domain.detection.threshold import ThresholdRule
     from oddtide.domain.quality.contract import Contract
     from oddtide.streams.pipeline.plan import StreamPlan
 
 __all__ = [
-    "AbsenceSettings",
     "ContractSettings",
     "DetectorSettings",
     "DriftSettings",
@@ -177,30 +176,8 @@ class DriftSettings(Section):
     )
 
 
-class AbsenceSettings(Section):
-    """When a series that says nothing is absent."""
-
-    after_s: Annotated[float, Field(ge=1e-3, le=1e9)] | Literal["auto"] = Field(
-        default="auto",
-        description="How long a series may be silent (seconds of event time); auto: `factor` times the longest silence "
-        "that it has lately had.",
-    )
-    factor: float = Field(default=3.0, ge=1.0, le=1e6, description="For auto: so many times that silence.")
-    least_s: float = Field(default=60.0, ge=1e-3, le=1e9, description="For auto: at least so long (seconds).")
-
-
-def _after(value: Any) -> Any:
-    """Lets a number of seconds, or auto, stand for the table."""
-    return {"after_s": value} if isinstance(value, str | int | float) else value
-
-
 _Feature = Annotated[FeatureSettings, BeforeValidator(_named("name"), json_schema_input_type=str | FeatureSettings)]
 _Detector = Annotated[DetectorSettings, BeforeValidator(_named("kind"), json_schema_input_type=str | DetectorSettings)]
-
-
-_Absence = Annotated[
-    AbsenceSettings, BeforeValidator(_after, json_schema_input_type=float | Literal["auto"] | AbsenceSettings)
-]
 
 
 class StreamSettings(Section):
@@ -242,10 +219,16 @@ class StreamSettings(Section):
     )
     drift: DriftSettings = Field(default_factory=DriftSettings, description="Watching for drift; deep profile only.")
 
-    absence: _Absence | None = Field(
+    absence: Absence | None = Field(
         default=None,
         description="A series that falls silent is found absent: after so many seconds, `auto`, or a table. "
         "Unset: nobody minds.",
+    )
+
+    prior: bool = Field(
+        default=False,
+        description="Judge a series that no detector knows yet by how others of its partition began. Verdicts of such "
+        "series then depend on others.",
     )
 
     alerts: AlertSettings | None = Field(
@@ -303,16 +286,9 @@ class StreamSettings(Section):
             publish=self.publish,
             profile=self.profile or ("light" if light else "deep"),
             profile_every=self.profile_every,
-            absence=self._absence(),
+            absence=self.absence.policy() if self.absence is not None else None,
+            prior=self.prior,
         )
-
-    def _absence(self) -> AbsencePolicy | None:
-        from oddtide.domain.detection.absence import AbsencePolicy
-
-        if self.absence is None:
-            return None
-        after = self.absence.after_s
-        return AbsencePolicy(None if after == "auto" else float(after), self.absence.factor, self.absence.least_s)
 
     def _contract(self) -> Contract:
         from oddtide.domain.quality.contract import Contract, FeatureRule

@@ -13,7 +13,7 @@ import numpy as np
 
 from oddtide.domain.detection.absence import AbsencePolicy, Timers
 from oddtide.domain.detection.events import AbsenceDetected, SeriesReturned
-from oddtide.domain.errors import UsageError
+from oddtide.domain.errors import StateMismatchError, UsageError
 from oddtide.domain.readings import IntArray, Readings, SeriesColumn, rfc3339
 from oddtide.domain.slots import SlotState
 from oddtide.streams.envelope import derive_id
@@ -264,7 +264,11 @@ class AbsenceStage:
         }
 
     def load(self, state: SlotState) -> None:
-        """The inverse; before the awake series are inserted, or their timers would fire again."""
+        """The inverse; before the awake series are inserted, or their timers would fire again. Raises
+        ``StateMismatchError`` where something is missing."""
+        missing = {"clock", "hash", "names", "sizes", "absence"} - state.keys()
+        if missing:
+            raise StateMismatchError(f"The saved state has no {', '.join(sorted(missing))}.", remedy="Start anew.")
         columns = {name: np.asarray(column) for name, column in state.items()}
         self._awake.counts[1:] = columns["clock"]
         self.hash = int(columns["hash"][0])

@@ -30,7 +30,8 @@ Publish = Literal["anomalies", "all"]
 @dataclass(frozen=True)
 class StreamPlan:
     """One stream. ``profile_every`` is in readings of a series (0: no profiles published). Without ``absence``
-    nobody minds whether a series falls silent.
+    nobody minds whether a series falls silent. With ``prior`` series that no detector knows yet are judged by how
+    others of their partition began.
 
     ``published_as`` is the version under which the plan was published, where it was read back from the log: an older
     build may have known fewer settings, and its digest of the same plan was another."""
@@ -47,6 +48,7 @@ class StreamPlan:
     profile: Profile = "light"
     profile_every: int = 1_000
     absence: AbsencePolicy | None = None
+    prior: bool = False
     published_as: str = ""
 
     @cached_property
@@ -66,6 +68,8 @@ class StreamPlan:
         del content["publish"], content["published_as"]
         if self.absence is None:  # as before there was such a thing: the digest of a plan without it stays
             del content["absence"]
+        if not self.prior:
+            del content["prior"]
         return content
 
     def kept_by(self, successor: StreamPlan) -> tuple[str, ...]:
@@ -83,6 +87,8 @@ class StreamPlan:
         if self.contract.names == successor.contract.names:
             if self.profile == successor.profile:
                 kept.append("profiles")
+            if self.prior and successor.prior:
+                kept.append("prior")
             kept += [f"detector {spec.name}" for spec in self.detectors if spec in successor.detectors]
             if self._watches_as(successor):
                 kept.append("drift")

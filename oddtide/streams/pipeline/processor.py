@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from oddtide.domain.detection.ports import Adoptable, Rows
+from oddtide.domain.detection.prior import PRIOR, PopulationPrior
 from oddtide.domain.errors import StateMismatchError
 from oddtide.domain.observability.controls import ControlApplied, ControlsInForce
 from oddtide.domain.observability.progress import MemoryUse
@@ -33,8 +34,8 @@ from oddtide.streams.ports import Toolkit
 
 __all__ = ["PartitionProcessor"]
 
-#: In a saved state: what the absence stage keeps of no awake series.
-_ABSENCES, _BUDGET = "absences of the partition", "alarm budget of the partition"
+#: In a saved state, after a stage's name: what it keeps of no awake series.
+_SHARED = " of the partition"
 
 
 class PartitionProcessor:
@@ -199,10 +200,7 @@ class PartitionProcessor:
         """The names of all series and their state, in the same order; copies."""
         slots = self._series.used()
         states = self.extract(slots)
-        if self._stages.absences is not None:
-            states[_ABSENCES] = self._stages.absences.save()
-        if self._stages.alarm_budget is not None:
-            states[_BUDGET] = self._stages.alarm_budget.save()
+        states |= {f"{name}{_SHARED}": stage.save() for name, stage in self._stages.shared.items()}
         return self._series.names(slots).packed(), states
 
     def load(self, series: SeriesColumn, states: Mapping[str, SlotState]) -> None:
@@ -211,11 +209,8 @@ class PartitionProcessor:
         if self.series:
             raise StateMismatchError(f"The state has {self.series} series already.", remedy="Load into a new one.")
         states = dict(states)
-        absences, budget = states.pop(_ABSENCES, None), states.pop(_BUDGET, {})
-        if absences is not None and self._stages.absences is not None:
-            self._stages.absences.load(absences)
-        if self._stages.alarm_budget is not None:
-            self._stages.alarm_budget.load(budget)
+        for name, stage in self._stages.shared.items():
+            stage.load(states.pop(f"{name}{_SHARED}", {}))
         self.insert(self._series.put(series), states)
 
     def mark(self, to: int | None = None) -> Outcome:
@@ -295,11 +290,13 @@ class PartitionProcessor:
         return slots
 
     def _origin(self) -> Origin:
-        plan = self.plan
+        plan, versions = self.plan, self.versions
         names = tuple(spec.name for spec in plan.detectors)
+        if plan.prior:
+            names, versions = (*names, PRIOR), (*versions, PopulationPrior.version)
         return Origin(
             self._application, plan.name, plan.topic, self.partition, plan.version, plan.contract.names, names,
-            self.versions,
+            versions,
         )  # fmt: skip
 
     def _score(self, origin: Origin, kept: Readings, slots: IntArray) -> tuple[VerdictColumns, list[Published]]:
@@ -310,7 +307,7 @@ class PartitionProcessor:
         events: list[Published] = []
         if stages.drift is not None:
             events = stages.drift.watch(kept, rows, stages.detectors, scored, untaught)
-        combined = stages.combined(slots, scored, untaught)
+        combined = stages.combined(slots, kept.values, scored, untaught)
         found = judge(stages, slots, kept.values, combined.scores, combined.needed, untaught)
         verdicts = VerdictColumns(
             origin, kept, combined.scores, combined.driver, combined.needed, found.hits, suppressed, found.alarm_p,

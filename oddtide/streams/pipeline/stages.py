@@ -9,6 +9,7 @@ come to the same state:
   with its model; every other starts anew and warms up;
 - the *ensemble*'s past goes on where the detectors and the features are the same;
 - the *alarms*' runs and refractory periods go on where the rules, the detectors and the features are the same;
+- the population *prior* goes on where the features are the same;
 - the timers of *absence* go on where its policy is the same;
 - the *alarm budget* goes on where its own settings are the same, whatever gives the p-values;
 - *drift* monitors go on where the features, the method and its confidence are the same, and the first detector, whose
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,9 +29,10 @@ from oddtide.domain.detection.alarm_budget import AlarmBudget
 from oddtide.domain.detection.alarms import Alarms
 from oddtide.domain.detection.ensemble import Combined, Ensemble, alone
 from oddtide.domain.detection.ports import Detector, Scores
+from oddtide.domain.detection.prior import PopulationPrior
 from oddtide.domain.quality.validation import Validator
-from oddtide.domain.readings import IntArray
-from oddtide.domain.slots import PerSlot
+from oddtide.domain.readings import FloatArray, IntArray
+from oddtide.domain.slots import PerSlot, SlotState
 from oddtide.streams.codecs.readings import ReadingDecoder
 from oddtide.streams.pipeline.absences import AbsenceStage
 from oddtide.streams.pipeline.drifting import DriftStage
@@ -38,6 +41,18 @@ from oddtide.streams.pipeline.profiling import ProfileStage
 from oddtide.streams.ports import Toolkit
 
 __all__ = ["Stages"]
+
+
+class Shared(Protocol):
+    """A stage that keeps state of the partition beside that of its series."""
+
+    def save(self) -> SlotState:
+        """A copy of it."""
+        ...
+
+    def load(self, state: SlotState) -> None:
+        """Take it up, before any series is inserted. Raises ``StateMismatchError`` for one that does not fit."""
+        ...
 
 
 @dataclass(slots=True)
@@ -54,6 +69,7 @@ class Stages:
     alarms: Alarms | None
     absences: AbsenceStage | None = None
     alarm_budget: AlarmBudget | None = None
+    prior: PopulationPrior | None = None
 
     @classmethod
     def of(cls, plan: StreamPlan, toolkit: Toolkit, partition: int) -> Stages:
@@ -69,6 +85,7 @@ class Stages:
             _alarms(plan),
             _absences(plan, partition),
             _budget(plan),
+            _prior(plan),
         )
 
     @property
@@ -83,11 +100,31 @@ class Stages:
             parts["alarms"] = self.alarms
         if self.absences is not None:
             parts["absences"] = self.absences
+        if self.prior is not None:
+            parts["prior"] = self.prior
         named = zip(self.plan.detectors, self.detectors, strict=True)
         return parts | {f"detector {spec.name}": detector for spec, detector in named}
 
-    def combined(self, slots: IntArray, scored: Sequence[Scores], untaught: NDArray[np.bool_] | None) -> Combined:
-        """What the detectors said of rows in log order, as one; rows that are ``untaught`` teach nothing."""
+    @property
+    def shared(self) -> dict[str, Shared]:
+        """Whatever keeps state of the partition beside that of its series, by name."""
+        stages = {"absences": self.absences, "alarm budget": self.alarm_budget, "prior": self.prior}
+        return {name: stage for name, stage in stages.items() if stage is not None}
+
+    def combined(
+        self, slots: IntArray, values: FloatArray, scored: Sequence[Scores], untaught: NDArray[np.bool_] | None
+    ) -> Combined:
+        """What the detectors said of rows in log order, as one, and the prior of those that none of them knows yet;
+        rows that are ``untaught`` teach nothing."""
+        combined = self._of_detectors(slots, scored, untaught)
+        if self.prior is None:
+            return combined
+        young = np.ones(len(slots), dtype=np.bool_)
+        for detector, scores in zip(self.detectors, scored, strict=True):
+            young &= scores.seen < detector.warm_up
+        return self.prior.fill(slots, values, combined, young, untaught, len(self.detectors))
+
+    def _of_detectors(self, slots: IntArray, scored: Sequence[Scores], untaught: NDArray[np.bool_] | None) -> Combined:
         needed = [detector.warm_up for detector in self.detectors]
         if self.ensemble is None:
             return alone(scored[0], needed[0])
@@ -115,6 +152,7 @@ class Stages:
             self.alarms if "alarms" in kept else _alarms(plan),
             self.absences if "absences" in kept else _absences(plan, partition),
             _budget(plan),
+            self.prior if "prior" in kept else _prior(plan),
         )
         for part in after.parts.values():
             part.grow(slots)
@@ -149,3 +187,7 @@ def _absences(plan: StreamPlan, partition: int) -> AbsenceStage | None:
 
 def _budget(plan: StreamPlan) -> AlarmBudget | None:
     return AlarmBudget(plan.alarm_budget, plan.threshold.p_value) if plan.alarm_budget.active else None
+
+
+def _prior(plan: StreamPlan) -> PopulationPrior | None:
+    return PopulationPrior(plan.contract.names) if plan.prior else None
