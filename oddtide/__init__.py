@@ -6,10 +6,10 @@ Without Kafka, on arrays, iterables and files::
     for verdict in oddtide.detect_anomalies("readings.csv"):
         print(verdict.time, verdict.value, verdict.reason)
 
-:func:`detect_anomalies`, :func:`compare_algorithms`, :func:`train_model`, :func:`process_streaming` and
-:func:`monitor_health` run the very pipeline that the workers run. :class:`Producer` pushes readings to Kafka,
-:class:`Consumer` reads results back, ``oddtide.errors`` holds the exceptions. Importing this package imports nothing
-else; each name loads what it needs when it is first used.
+:func:`detect_anomalies`, :func:`explain_reading`, :func:`compare_algorithms`, :func:`train_model`,
+:func:`process_streaming` and :func:`monitor_health` run the very pipeline that the workers run. :class:`Producer`
+pushes readings to Kafka, :class:`Consumer` reads results back, ``oddtide.errors`` holds the exceptions. Importing this
+package imports nothing else; each name loads what it needs when it is first used.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         TrainedModel,
         compare_algorithms,
         detect_anomalies,
+        explain_reading,
         monitor_health,
         process_streaming,
         train_model,
@@ -43,6 +44,7 @@ __all__ = [
     "compare_algorithms",
     "detect_anomalies",
     "errors",
+    "explain_reading",
     "monitor_health",
     "process_streaming",
     "train_model",

@@ -195,3 +195,42 @@ def test_on_real_series_most_discords_are_the_anomaly() -> None:
         found = about["train_end"] + int(np.argmax(score[about["train_end"] :]))
         hits += about["anomaly"][0] - 100 <= found <= about["anomaly"][1] + 100
     assert hits >= 36
+
+
+def test_it_recalls_the_earlier_pattern_that_a_reading_is_compared_with() -> None:
+    chosen = DiscordSettings(shingle=6, scales=1, history=64, calibration=64)
+    values, n = 100.0 + np.cumsum(np.random.default_rng(3).normal(size=60)), 59
+    detector = Discord(("a", "b"), chosen)
+    detector.grow(1)
+    table = np.column_stack([values, np.full(60, np.nan)])
+    assert detector.recall(Rows(np.zeros(1, np.int64), np.zeros(1, np.int64), table[:1])) == [None]
+    detector.learn(Rows(np.zeros(n, np.int64), np.zeros(n, np.int64), table[:n]))
+    row = Rows(np.zeros(1, np.int64), np.zeros(1, np.int64), table[n:])
+    before = detector.extract(np.zeros(1, np.int64))
+    (found,) = detector.recall(row)
+    assert found is not None
+    assert (found.feature, found.step) == ("a", 1)
+    assert found.now == pytest.approx(values[-6:], abs=1e-4)
+    end = n - found.ago
+    assert found.nearest == pytest.approx(values[end - 5 : end + 1], abs=1e-4)
+    assert found.distance == pytest.approx(
+        distance(values[:n], float(values[n]), chosen)[0] / units(values)[n], rel=1e-4
+    )
+    assert all(np.array_equal(before[name], kept) for name, kept in detector.extract(np.zeros(1, np.int64)).items())
+    huge = Rows(np.zeros(1, np.int64), np.zeros(1, np.int64), np.full((1, 2), 1e300))
+    assert detector.recall(huge)[0] is not None
+
+
+def test_at_a_coarser_scale_it_recalls_means() -> None:
+    values = season(80)
+    values[72:] += np.repeat([2.0, -2.0], 4)
+    detector = Discord(("a",), DiscordSettings(shingle=4, scales=3, history=64, calibration=64))
+    detector.grow(1)
+    for stop in (76, 77, 79):
+        detector.forget(np.zeros(1, np.int64))
+        detector.learn(Rows(np.zeros(stop, np.int64), np.zeros(stop, np.int64), values[:stop, None]))
+        (found,) = detector.recall(Rows(np.zeros(1, np.int64), np.zeros(1, np.int64), values[stop : stop + 1, None]))
+        assert found is not None
+        blocks = values[: (stop + 1) // found.step * found.step].reshape(-1, found.step).mean(axis=1)
+        assert found.now == pytest.approx(blocks[-4:], abs=1e-5)
+        assert found.ago % found.step == 0

@@ -39,6 +39,7 @@ COMMANDS: dict[str, Entry] = {
         f"{_HERE}.replay:replay", "Compute history anew: verify it, or try other settings on it.", "Results"
     ),
     "alerts": Entry(f"{_HERE}.alerts:alerts", "Alerts: list, show, acknowledge, resolve.", "Results"),
+    "explain": Entry(f"{_HERE}.explain:explain", "Why a reading was judged as it was, in words.", "Results"),
     "feedback": Entry(f"{_HERE}.feedback:feedback", "Say whether a detection was right.", "Results"),
     "planned-work": Entry(
         f"{_HERE}.planned_work:planned_work", "Declare planned work: readings that shall wake nobody.", "Results"

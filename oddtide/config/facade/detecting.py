@@ -13,7 +13,7 @@ from oddtide.adapters.files.columns import TableOptions
 from oddtide.adapters.files.rows import RefusedRow
 from oddtide.config.facade.detections import Detections, pick
 from oddtide.config.facade.inputs import Batch, Input, open_input
-from oddtide.config.facade.plans import DetectorLike, make_plan, parse_detectors
+from oddtide.config.facade.plans import DetectorLike, make_plan, needs_no_training
 from oddtide.config.facade.scorer import Scored, Scorer
 from oddtide.domain.detection.events import Verdict
 from oddtide.domain.errors import UsageError
@@ -59,7 +59,7 @@ def detect_anomalies(
     Guaranteed: one verdict, one entry in ``rejected`` or one count in ``tally.skipped`` for each reading; a score
     depends on earlier readings only. Raises ``UsageError`` or ``ConfigurationError`` for what cannot be used.
     """
-    _needs_no_training(detector)
+    needs_no_training(detector)
     source = open_input(data, column_options(time, series, value, features, labels, name))
     plan = make_plan(
         source.features, detector=detector, threshold=threshold, p_value=p_value, false_share=false_share,
@@ -92,7 +92,7 @@ def process_streaming(
     scored goes to ``on_rejected``; by default it is logged as a warning. The other arguments are those of
     :func:`detect_anomalies`.
     """
-    _needs_no_training(detector)
+    needs_no_training(detector)
     if batch < 1:
         raise UsageError(f"batch is {batch}.", remedy="Give at least 1.")
     options = column_options(time, series, value, features, labels, name)
@@ -157,16 +157,6 @@ def run(
 def score_batch(scorer: Scorer, batch: Batch) -> Scored:
     """Rows or columns, whichever it is."""
     return scorer.rows(batch) if isinstance(batch, list) else scorer.columns(batch)
-
-
-def _needs_no_training(detector: DetectorLike | Sequence[DetectorLike]) -> None:
-    for spec in parse_detectors(detector):
-        if spec.kind.startswith("pyod:"):
-            algorithm = spec.kind.partition(":")[2]
-            raise UsageError(
-                f"{spec.kind} is trained before it detects.",
-                remedy=f'Write train_model(history, "{algorithm}").detect(data).',
-            )
 
 
 def _warn(row: RefusedRow) -> None:

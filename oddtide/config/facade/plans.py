@@ -14,7 +14,7 @@ from oddtide.domain.errors import UsageError
 from oddtide.domain.quality.contract import Contract, FeatureRule
 from oddtide.streams.pipeline.plan import Profile, StreamPlan
 
-__all__ = ["DetectorLike", "make_plan", "parse_detector", "parse_detectors"]
+__all__ = ["DetectorLike", "make_plan", "needs_no_training", "parse_detector", "parse_detectors"]
 
 #: ``"ewma"``, ``"ewma:alpha=0.1,limit=4"``, ``"river:HalfSpaceTrees:n_trees=10"``, or a spec.
 DetectorLike: TypeAlias = str | DetectorSpec
@@ -76,6 +76,17 @@ def make_plan(
         profile=profile,
         profile_every=0,
     )
+
+
+def needs_no_training(detectors: DetectorLike | Sequence[DetectorLike]) -> None:
+    """Raises ``UsageError`` where one of ``detectors`` must be trained before it detects."""
+    for spec in parse_detectors(detectors):
+        if spec.kind.startswith("pyod:"):
+            algorithm = spec.kind.partition(":")[2]
+            raise UsageError(
+                f"{spec.kind} is trained before it detects.",
+                remedy=f'Write train_model(history, "{algorithm}").detect(data).',
+            )
 
 
 def _check_shares(p_value: float | None, false_share: float, threshold: float | None) -> None:

@@ -13,6 +13,7 @@ from oddtide.streams.codecs.decoded import Decoded, Record
 from oddtide.streams.codecs.encoding import encode_reading
 from oddtide.streams.pipeline.outcome import Outcome, Published
 from oddtide.streams.pipeline.plan import StreamPlan
+from oddtide.streams.pipeline.probing import alone
 from oddtide.streams.pipeline.processor import PartitionProcessor
 from oddtide.streams.pipeline.verdicts import VerdictColumns
 from oddtide.streams.ports import Toolkit
@@ -74,6 +75,10 @@ class Scorer:
     def bytes_per_series(self) -> int:
         """Memory that the state of one series takes over all stages, its name excepted."""
         return self._processor.bytes_per_slot
+
+    def alone(self, series: str) -> PartitionProcessor | None:
+        """A processor that knows this one series as it stands here; None where it is new."""
+        return alone(self._processor, series)
 
     def adopt(self, control: ControlApplied, artifact: bytes) -> None:
         """Let a trained model take effect."""

@@ -29,7 +29,8 @@ What is here, one algorithm a file:
   (``past_scores``: what it keeps of them).
 - ``ensemble``: several detectors on one stream. ``auto``: which, where nobody says. ``threshold``: the rule.
   ``alarms``: which strange readings may raise one (direction, effect, duration, refractory period). ``alarm_budget``:
-  a threshold that moves so that at most a share of the alarms is false. ``explain``: the verdict in words.
+  a threshold that moves so that at most a share of the alarms is false. ``explain``: the verdict in a line;
+  ``telling``: in full, with why it did or did not raise an alarm.
 - ``prior``: a series that no detector knows yet, judged by how others of its stream began.
 - ``absence``: a series that falls silent. No reading, so no score: a deadline that passes.
 - ``registry``: from a name in the configuration to a detector; adapters add whole families to it.

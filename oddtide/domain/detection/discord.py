@@ -37,7 +37,7 @@ of rest after an alarm) is 52 with 256 past scores and 60 with 1,024.
 
 ``expected``: how the earlier pattern whose first ``shingle - 1`` values are nearest went on, moved to the newest
 pattern's level. It is a forecast by analogy (Lorenz 1969), made without the value. No band: how far it misses is not
-learnt.
+learnt. ``recall`` shows the earlier pattern that the newest one is compared with.
 
 *What is missing* (NaN) is left out: contribution 0, and the pattern closes over it. Times are not looked at. A long
 gap or irregular readings may therefore show as one strange pattern. A constant series has distance 0; its unit is a
@@ -56,7 +56,7 @@ microseconds a reading and feature with a full history (290,000 readings/s), 1 w
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -64,11 +64,13 @@ from numpy.typing import NDArray
 
 from oddtide.domain.detection.calibrated import Calibrated
 from oddtide.domain.detection.calibration import MEMORY, Calibration
-from oddtide.domain.detection.discord_search import CELL, FARTHEST, FLOOR, STEP, run_search
-from oddtide.domain.detection.ports import DetectorSpec, Rows, Scores
+from oddtide.domain.detection.discord_recall import nearest_pattern
+from oddtide.domain.detection.discord_search import CELL, FARTHEST, FLOOR, HUGE, STEP, anchor_unit_count, run_search
+from oddtide.domain.detection.ports import DetectorSpec, Pattern, Rows, Scores
 from oddtide.domain.detection.settings import check_range, read_settings, version_of
 from oddtide.domain.detection.slots import check_rows, columns
 from oddtide.domain.errors import ConfigurationError
+from oddtide.domain.readings import FloatArray
 from oddtide.domain.slots import SlotColumns
 
 __all__ = ["FARTHEST", "FLOOR", "Discord", "DiscordSettings"]
@@ -126,6 +128,29 @@ class Discord(Calibrated):
     def warm_up(self) -> int:
         """Two patterns at the coarsest scale, and the scores that calibration needs."""
         return (2 * self._settings.shingle << (self._settings.scales - 1)) + self._calibration.minimum
+
+    def recall(self, rows: Rows) -> list[Pattern | None]:
+        """The earlier pattern that is nearest to each row's newest one, at the scale and of the feature where that is
+        furthest off; its distance is in units of the series' scale."""
+        check_rows(rows, len(self._columns), len(self._features))
+        return [self._recalled(slot, values) for slot, values in zip(rows.slots.tolist(), rows.values, strict=True)]
+
+    def _recalled(self, slot: int, values: FloatArray) -> Pattern | None:
+        found: Pattern | None = None
+        for j, feature in enumerate(self._features):
+            cell, steps = self._columns["cells"][slot, j], self._columns["steps"][slot, j]
+            anchor, unit, count = anchor_unit_count(cell)
+            if np.isnan(values[j]):
+                continue
+            pattern = nearest_pattern(
+                feature, self._columns["past"][slot, j], steps[:, 0], steps[:, 1], count,
+                min(max(float(values[j]), -HUGE), HUGE) - anchor,
+                self._settings.shingle,
+            )  # fmt: skip
+            if pattern is not None and (found is None or pattern.distance / unit > found.distance):
+                now, nearest = (tuple(each + anchor for each in side) for side in (pattern.now, pattern.nearest))
+                found = replace(pattern, now=now, nearest=nearest, distance=pattern.distance / unit)
+        return found
 
     def _run(self, rows: Rows, *, learn: bool) -> Scores:
         n, d = len(rows), len(self._features)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from oddtide.domain.readings import FloatArray, IntArray
 from oddtide.domain.statistics.kernels import bare_kernel, inlined
 
-__all__ = ["CELL", "FARTHEST", "FLOOR", "STEP", "run_search"]
+__all__ = ["CELL", "FARTHEST", "FLOOR", "HUGE", "STEP", "anchor_unit_count", "run_search"]
 
 #: The smallest unit, as a share of the level; above float32's rounding (6e-8), below any change that matters.
 FLOOR = 1e-6
@@ -29,7 +29,8 @@ _FILLED, _SUM, _DISTANCE = range(3)
 #: How many numbers that is.
 STEP = 3
 
-_HUGE = 1e30
+#: Values beyond it are taken as this.
+HUGE = 1e30
 _TINY = 1e-30
 _ALPHA = 0.001  # weight of the newest reading in level and unit
 _CLIP = 5.0  # units for which one reading counts at most
@@ -102,6 +103,13 @@ def _search(
 def _scale(cell: FloatArray) -> float:
     unit: float = max(cell[_UNIT], FLOOR * abs(cell[_LEVEL]), _TINY)
     return unit
+
+
+def anchor_unit_count(cell: FloatArray) -> tuple[float, float, int]:
+    """Out of the state of one (slot, feature): what values are kept relative to, one unit of its scale, how many values
+    there were."""
+    unit = max(float(cell[_UNIT]), FLOOR * abs(float(cell[_LEVEL])), _TINY)
+    return float(cell[_ANCHOR]), unit, int(cell[_COUNT])
 
 
 @inlined
@@ -217,7 +225,7 @@ def run_search(
             if math.isnan(values[i, j]):
                 continue
             cell, step = cells[slot, j], steps[slot, j]
-            value = min(max(float(values[i, j]), -_HUGE), _HUGE)
+            value = min(max(float(values[i, j]), -HUGE), HUGE)
             anchor = cell[_ANCHOR] if cell[_COUNT] > 0.0 else value
             newest = np.float64(np.float32(value - anchor))
             _measure(past[slot, j], step, cell, newest, shingle, room, best, said, distances)

@@ -13,7 +13,7 @@ from typing import Protocol, runtime_checkable
 from oddtide.domain.readings import FloatArray, IntArray
 from oddtide.domain.slots import SlotState
 
-__all__ = ["Adoptable", "Detector", "DetectorSpec", "Rows", "Scores"]
+__all__ = ["Adoptable", "Detector", "DetectorSpec", "Pattern", "Recalls", "Rows", "Scores"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,4 +132,28 @@ class Adoptable(Protocol):
 
         The bytes are unpickled: hand in only what was checked against its signature.
         """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """The nearest normal pattern to what a series does now, as a detector recalls it. ``now`` are the newest values of
+    ``feature`` and ``nearest`` the earlier ones most like them, as many; each stands for ``step`` readings. ``nearest``
+    ended ``ago`` readings before ``now`` did. ``distance`` is between them, in the detector's own scale."""
+
+    feature: str
+    now: tuple[float, ...]
+    nearest: tuple[float, ...]
+    ago: int
+    step: int
+    distance: float
+
+
+@runtime_checkable
+class Recalls(Protocol):
+    """A detector that can show what it compares a reading with. Asked for on demand only: scoring pays nothing."""
+
+    def recall(self, rows: Rows) -> list[Pattern | None]:
+        """For each row by itself, by what is known now, the pattern that is nearest to how its series would go on with
+        it; None where nothing is known yet. Changes nothing."""
         ...

@@ -12,6 +12,7 @@ from oddtide.domain.observability.controls import ControlApplied
 from oddtide.streams.agents.logs import log_client, read_topic
 from oddtide.streams.codecs.record_block import RecordBlock
 from oddtide.streams.controls import ControlSource, PublishedPipelines
+from oddtide.streams.pipeline.processor import PartitionProcessor
 from oddtide.streams.replay.folding import Folded, HistoryFold
 from oddtide.streams.replay.history import History
 from oddtide.streams.replay.narrowing import narrow
@@ -115,6 +116,11 @@ class Live:
         if last is not None and self.check.difference is None:
             self._fold.finish()
             self.check.close(last, self._fold.processor.silence)
+
+    @property
+    def processor(self) -> PartitionProcessor:
+        """The state as far as it is folded."""
+        return self._fold.processor
 
     @property
     def seconds(self) -> float:
