@@ -44,6 +44,10 @@ class FeatureSettings(Section):
     required: bool = Field(default=True, description="Whether a reading without it is refused.")
     minimum: float | None = Field(default=None, description="Least value allowed, in the feature's own unit.")
     maximum: float | None = Field(default=None, description="Greatest value allowed, in the feature's own unit.")
+    counter: bool = Field(
+        default=False,
+        description="It only grows, and begins anew at zero: detectors and verdicts have its growth per second.",
+    )
     on_range: Literal["reject", "skip", "report"] = Field(
         default="reject",
         description="A value out of range: refuse the reading, count but do not score it, or only report.",

@@ -16,13 +16,15 @@ OrderPolicy = Literal["accept", "skip", "reject"]
 
 @dataclass(frozen=True, slots=True)
 class FeatureRule:
-    """One feature: whether it must be there and the range (both ends in) it may take, in its own unit."""
+    """One feature: whether it must be there and the range (both ends in) it may take, in its own unit; of a
+    ``counter`` detectors see the growth per second (see ``counters``)."""
 
     name: str
     required: bool = True
     minimum: float | None = None
     maximum: float | None = None
     on_range: Action = "reject"
+    counter: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,3 +54,8 @@ class Contract:
     def names(self) -> tuple[str, ...]:
         """The features' names, in column order."""
         return tuple(rule.name for rule in self.features)
+
+    @property
+    def counters(self) -> tuple[bool, ...]:
+        """Which features are counters, in column order."""
+        return tuple(rule.counter for rule in self.features)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from oddtide.domain.errors import UsageError
 from oddtide.domain.mlops.events import LogRange, TrainModel
 from oddtide.domain.mlops.registry import Training
+from oddtide.domain.quality.counters import Rates
 from oddtide.domain.quality.validation import Validator
 from oddtide.domain.readings import FloatArray, IntArray, rfc3339
 from oddtide.streams.agents.logs import fetch_ranges, log_client, topic_bounds
@@ -86,6 +87,11 @@ def _decode(plan: StreamPlan, partition: int, records: Sequence[Any]) -> _Chunk:
     slots: dict[str, int] = {}
     indexes = np.array([slots.setdefault(series, len(slots)) for series in readings.series], dtype=np.int64)
     checked = Validator(plan.contract, plan.name, plan.topic, partition).check(readings, indexes)
+    if any(plan.contract.counters):  # a model is trained on what it will score
+        rates = Rates(plan.contract.counters)
+        rates.grow(len(slots))
+        valid = np.flatnonzero(checked.keep)
+        readings.values[valid] = rates.of(indexes[valid], readings.times[valid], readings.values[valid])
     keep: NDArray[np.bool_] = checked.keep & np.isfinite(readings.values).any(axis=1)
     arrivals = np.maximum.accumulate(readings.arrivals[keep])
     return _Chunk(partition, readings.offsets[keep], arrivals, readings.values[keep])

@@ -70,29 +70,36 @@ class StreamPlan:
             del content["absence"]
         if not self.prior:
             del content["prior"]
+        for rule in content["contract"]["features"]:
+            if not rule["counter"]:
+                del rule["counter"]
         return content
 
     def kept_by(self, successor: StreamPlan) -> tuple[str, ...]:
         """The stages that go on with their state when ``successor`` takes the place of this plan; see ``stages``."""
-        kept = ["validator"]
-        same = self.detectors == successor.detectors and self.contract.names == successor.contract.names
-        if same and len(self.detectors) > 1:
-            kept.append("ensemble")
-        if same and self.alarms.active and self.alarms == successor.alarms:
-            kept.append("alarms")
-        if self.absence is not None and self.absence == successor.absence:
-            kept.append("absences")
-        if self.alarm_budget.active and self.alarm_budget == successor.alarm_budget:
-            kept.append("alarm_budget")
-        if self.contract.names == successor.contract.names:
-            if self.profile == successor.profile:
-                kept.append("profiles")
-            if self.prior and successor.prior:
-                kept.append("prior")
+        alike = self._counts_as(successor)
+        same = self.detectors == successor.detectors and alike
+        goes_on = {
+            "validator": True,
+            "ensemble": same and len(self.detectors) > 1,
+            "alarms": same and self.alarms.active and self.alarms == successor.alarms,
+            "absences": self.absence is not None and self.absence == successor.absence,
+            "alarm_budget": self.alarm_budget.active and self.alarm_budget == successor.alarm_budget,
+            "profiles": self.contract.names == successor.contract.names and self.profile == successor.profile,
+            "prior": alike and self.prior and successor.prior,
+            "counters": alike and any(self.contract.counters),
+        }
+        kept = [name for name, on in goes_on.items() if on]
+        if alike:
             kept += [f"detector {spec.name}" for spec in self.detectors if spec in successor.detectors]
             if self._watches_as(successor):
                 kept.append("drift")
         return tuple(kept)
+
+    def _counts_as(self, other: StreamPlan) -> bool:
+        """Whether the features are the same, and mean the same."""
+        mine, theirs = self.contract, other.contract
+        return (mine.names, mine.counters) == (theirs.names, theirs.counters)
 
     def _watches_as(self, other: StreamPlan) -> bool:
         mine, theirs = self.drift, other.drift

@@ -145,7 +145,7 @@ class PartitionProcessor:
         slots = self._slots_of(column) if asleep else self._series.find(column)
         held = slots[slots >= 0]
         for name, stage in self._stages.parts.items():
-            if name not in ("validator", "profiles", "absences"):
+            if name not in ("validator", "profiles", "counters", "absences"):
                 stage.forget(held)
 
     def _adopt(self, control: ControlApplied, artifact: bytes) -> None:
@@ -263,6 +263,7 @@ class PartitionProcessor:
         origin = self._origin()
         events = [Published("quality", v.series, v.id, v) for v in checked.violations]
         events += self._stages.profiles.update(kept, kept_slots)
+        kept = self._stages.rated(kept, kept_slots)
         verdicts, drift_events = self._score(origin, kept, kept_slots)
         events += drift_events
         absences: list[Published] = []

@@ -10,6 +10,8 @@ come to the same state:
 - the *ensemble*'s past goes on where the detectors and the features are the same;
 - the *alarms*' runs and refractory periods go on where the rules, the detectors and the features are the same;
 - the population *prior* goes on where the features are the same;
+- the *counters*' last values go on where the features, and which of them are counters, are the same (a feature that
+  becomes a counter is another feature to all but the validator and the profiles);
 - the timers of *absence* go on where its policy is the same;
 - the *alarm budget* goes on where its own settings are the same, whatever gives the p-values;
 - *drift* monitors go on where the features, the method and its confidence are the same, and the first detector, whose
@@ -19,7 +21,7 @@ come to the same state:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -30,8 +32,9 @@ from oddtide.domain.detection.alarms import Alarms
 from oddtide.domain.detection.ensemble import Combined, Ensemble, alone
 from oddtide.domain.detection.ports import Detector, Scores
 from oddtide.domain.detection.prior import PopulationPrior
+from oddtide.domain.quality.counters import Rates
 from oddtide.domain.quality.validation import Validator
-from oddtide.domain.readings import FloatArray, IntArray
+from oddtide.domain.readings import FloatArray, IntArray, Readings
 from oddtide.domain.slots import PerSlot, SlotState
 from oddtide.streams.codecs.readings import ReadingDecoder
 from oddtide.streams.pipeline.absences import AbsenceStage
@@ -70,6 +73,7 @@ class Stages:
     absences: AbsenceStage | None = None
     alarm_budget: AlarmBudget | None = None
     prior: PopulationPrior | None = None
+    counters: Rates | None = None
 
     @classmethod
     def of(cls, plan: StreamPlan, toolkit: Toolkit, partition: int) -> Stages:
@@ -86,6 +90,7 @@ class Stages:
             _absences(plan, partition),
             _budget(plan),
             _prior(plan),
+            _counters(plan),
         )
 
     @property
@@ -100,6 +105,8 @@ class Stages:
             parts["alarms"] = self.alarms
         if self.absences is not None:
             parts["absences"] = self.absences
+        if self.counters is not None:
+            parts["counters"] = self.counters
         if self.prior is not None:
             parts["prior"] = self.prior
         named = zip(self.plan.detectors, self.detectors, strict=True)
@@ -110,6 +117,12 @@ class Stages:
         """Whatever keeps state of the partition beside that of its series, by name."""
         stages = {"absences": self.absences, "alarm budget": self.alarm_budget, "prior": self.prior}
         return {name: stage for name, stage in stages.items() if stage is not None}
+
+    def rated(self, kept: Readings, slots: IntArray) -> Readings:
+        """``kept`` with counters as growth per second."""
+        if self.counters is None:
+            return kept
+        return replace(kept, values=self.counters.of(slots, kept.times, kept.values))
 
     def combined(
         self, slots: IntArray, values: FloatArray, scored: Sequence[Scores], untaught: NDArray[np.bool_] | None
@@ -153,6 +166,7 @@ class Stages:
             self.absences if "absences" in kept else _absences(plan, partition),
             _budget(plan),
             self.prior if "prior" in kept else _prior(plan),
+            self.counters if "counters" in kept else _counters(plan),
         )
         for part in after.parts.values():
             part.grow(slots)
@@ -191,3 +205,7 @@ def _budget(plan: StreamPlan) -> AlarmBudget | None:
 
 def _prior(plan: StreamPlan) -> PopulationPrior | None:
     return PopulationPrior(plan.contract.names) if plan.prior else None
+
+
+def _counters(plan: StreamPlan) -> Rates | None:
+    return Rates(plan.contract.counters) if any(plan.contract.counters) else None
