@@ -107,6 +107,17 @@ def test_a_member_that_says_nothing_costs_nothing() -> None:
     assert (found.driver < 2).all()
 
 
+def test_a_member_alone_is_taken_at_its_word_and_is_no_past_of_several() -> None:
+    draws = np.random.default_rng(6).uniform(size=(2, PAST))
+    ensemble = with_past(2)
+    slots, taught = np.zeros(PAST, dtype=np.int64), np.ones(PAST, dtype=np.bool_)
+    young = Scores(np.zeros(PAST), np.ones(PAST), np.zeros((PAST, 1)), np.zeros(PAST, dtype=np.int64))
+    found = ensemble.combine(slots, [young, parts_of(draws)[0]], [5, 5], taught)
+    np.testing.assert_array_equal(found.scores.p_value, draws[0])
+    assert (found.driver == 1).all()
+    np.testing.assert_array_equal(judged(ensemble, draws), judged(with_past(2), draws))
+
+
 def test_cuts_never_matter_and_what_is_not_taught_is_not_learnt() -> None:
     p_values = np.random.default_rng(9).uniform(size=(2, 90))
     whole, cut = with_past(2), with_past(2)

@@ -11,6 +11,9 @@ a :class:`Calibration` grades it by the series' own past: the p-value holds what
 whatever their p-values are worth on this series. Until that has a past, the p-value is the smallest times the number of
 members (Bonferroni), which is valid however they depend on one another.
 
+*One alone.* Where only one member is mature there is nothing to combine, and its p-value is the verdict's: grading once
+more what has been graded only loses (of ``auto`` on SKAB .09 of VUS-PR).
+
 Only *mature* members count: one that is warming up, or has found out that it has nothing to say of this series (it
 looks for seasons where there are none), stays out of the sum and does not cost the others anything. The *driver* is
 the mature member with the smallest p-value (the first of equals; the first of all while none is mature): score on its
@@ -95,8 +98,10 @@ class Ensemble:
         rows = np.arange(n)
         smallest = np.where(asked > 0, p_values[driver, rows], 1.0)
         cautious = bonferroni(smallest, np.maximum(asked, 1).astype(np.float64))
-        graded = self._calibration.grade(slots, surprise, learn=True, keep=taught, otherwise=cautious)
-        return Combined(replace(_of(parts, driver, rows), p_value=graded), driver, warm_ups[driver])
+        several = asked > 1
+        graded = self._calibration.grade(slots, surprise, learn=True, keep=taught & several, otherwise=cautious)
+        believed = np.where(several, graded, smallest)
+        return Combined(replace(_of(parts, driver, rows), p_value=believed), driver, warm_ups[driver])
 
     @property
     def bytes_per_slot(self) -> int:
