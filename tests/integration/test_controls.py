@@ -300,14 +300,22 @@ def test_a_worker_that_cannot_run_what_is_published_stops_and_says_why(installat
     with worker() as process:
         installation.until(10)
         _publish_unknown(installation)
-        installation.push(10)
+
+        def stopped() -> bool:
+            installation.push(2)  # it takes effect before the first batch that comes after the worker has read of it
+            return process.poll() is not None
+
+        eventually(stopped)
         assert process.stderr is not None
         said = process.stderr.read().decode()
-        assert process.wait(60) == 4
-        assert "cannot run here: There is no detector 'newfangled'" in said.splitlines()[-1]
+        assert process.returncode == 4, said
+        (reason,) = [line for line in said.splitlines() if line.startswith("oddtide: ")]
+        assert "cannot run here: There is no detector 'newfangled'" in reason
         process.returncode = 0
     assert subprocess.run(command, capture_output=True, check=False).returncode == 4
-    assert installation.ledger()[-1].to_offset == 10
+    ledger = installation.ledger()
+    assert 10 <= ledger[-1].to_offset < installation.sent
+    assert len({batch.pipeline_version for batch in ledger}) == 1
 
 
 def _publish_unknown(installation: Installation) -> None:
