@@ -174,8 +174,14 @@ class Composition(Cluster):
 
     def alert_policy(self) -> AlertPolicy:
         """What opens alerts and ends them."""
+        from zoneinfo import ZoneInfo
+
         from oddtide.config.sections import AlertSettings
+        from oddtide.domain.observability.day_budget import DayBudget
         from oddtide.domain.observability.policy import AlertPolicy
+
+        all_ = self.settings.alerts
+        day = DayBudget(all_.per_day, ZoneInfo(all_.time_zone))
 
         def policy(settings: AlertSettings, streams: dict[str, AlertPolicy]) -> AlertPolicy:
             return AlertPolicy(
@@ -184,11 +190,12 @@ class Composition(Cluster):
                 update_s=settings.update_s,
                 warning_p=settings.warning_p,
                 critical_p=settings.critical_p,
+                day=day,
                 streams=streams,
             )
 
         own = {stream.name: policy(stream.alerts, {}) for stream in self.settings.streams if stream.alerts}
-        return policy(self.settings.alerts, own)
+        return policy(all_, own)
 
     # ---------------------------------------------------------------- worker
 

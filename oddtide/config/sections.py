@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 if TYPE_CHECKING:
     from oddtide.streams.snapshotting import SnapshotPolicy
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AlertSettings",
     "ArtifactSettings",
+    "DayAlertSettings",
     "EmbeddedSettings",
     "KafkaSettings",
     "LogSettings",
@@ -123,6 +124,32 @@ class AlertSettings(Section):
         default=1e-4, gt=0.0, le=1.0, description="An anomaly at or below this p-value is a warning, above only info."
     )
     critical_p: float = Field(default=1e-9, ge=0.0, le=1.0, description="At or below this p-value it is critical.")
+
+
+class DayAlertSettings(AlertSettings):
+    """The same for every stream, and how many alerts there may be."""
+
+    per_day: int = Field(
+        default=0,
+        ge=0,
+        le=1_000_000,
+        description="At most so many alerts of anomalies a day over all series, the strongest if possible; the others "
+        "are withheld, and one alert sums them up once the day is over (count). 0: no limit.",
+    )
+    time_zone: str = Field(
+        default="UTC", description="Whose days are meant (IANA name, as in Europe/Vienna); event time counts."
+    )
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError(f"there is no time zone {name!r}; write one as Europe/Vienna, or UTC") from None
+        return name
 
 
 class WebhookSettings(Section):

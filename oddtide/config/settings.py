@@ -20,8 +20,8 @@ from pydantic_settings.exceptions import SettingsError
 from oddtide.config import basic, custom, enterprise
 from oddtide.config.complaints import complain, unknown_variables
 from oddtide.config.sections import (
-    AlertSettings,
     ArtifactSettings,
+    DayAlertSettings,
     EmbeddedSettings,
     KafkaSettings,
     LogSettings,
@@ -69,7 +69,7 @@ class Settings(BaseSettings):
     embedded: EmbeddedSettings = Field(default_factory=EmbeddedSettings, description="The embedded Kafka.")
     storage: StorageSettings = Field(default_factory=StorageSettings, description="Read models.")
     worker: WorkerSettings = Field(default_factory=WorkerSettings, description="Workers.")
-    alerts: AlertSettings = Field(default_factory=AlertSettings, description="Alerts.")
+    alerts: DayAlertSettings = Field(default_factory=DayAlertSettings, description="Alerts.")
     notifications: list[WebhookSettings] = Field(default_factory=list, description="Receivers of notifications.")
     artifacts: ArtifactSettings = Field(default_factory=ArtifactSettings, description="Trained models.")
     snapshots: SnapshotSettings = Field(default_factory=SnapshotSettings, description="Snapshots of state.")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from oddtide.domain.observability.events import PartitionHealth
@@ -98,6 +98,7 @@ class ProgressBoard:
         self._clock = clock
         self._lock = threading.Lock()
         self._rebalances = self._fences = 0
+        self._alerts: dict[str, int] = {}
         self._streams: dict[str, _Tally] = {}
         self._held: dict[tuple[str, int], _Held] = {}
         self._roles: dict[str, RoleProgress] = {}
@@ -184,6 +185,12 @@ class ProgressBoard:
         with self._lock:
             self._fences += 1
 
+    def alerts(self, outcomes: Iterable[str]) -> None:
+        """Decisions on alerts were logged."""
+        with self._lock:
+            for outcome in outcomes:
+                self._alerts[outcome] = self._alerts.get(outcome, 0) + 1
+
     def extent(self, topic: str, partition: int, end: int) -> None:
         """A held partition goes on to ``end``; nothing else changes."""
         with self._lock:
@@ -225,7 +232,7 @@ class ProgressBoard:
             )
             trouble = next((held.memory.trouble for held in self._held.values() if held.memory.trouble), "")
             roles = tuple(_with(trouble, progress) for _, progress in sorted(self._roles.items()))
-            return WorkerProgress(streams, partitions, roles, self._rebalances, self._fences)
+            return WorkerProgress(streams, partitions, roles, self._rebalances, self._fences, dict(self._alerts))
 
 
 def _with(trouble: str, role: RoleProgress) -> RoleProgress:

@@ -30,6 +30,7 @@ from oddtide.domain.observability.events import (
     AlertOpened,
     AlertResolved,
     AlertUpdated,
+    AlertWithheld,
     CommandRefused,
     FeedbackGiven,
     FeedbackWithdrawn,
@@ -136,7 +137,7 @@ class TopicCatalogue:
         ]
 
     def _control(self) -> list[TopicSpec]:
-        alerts = (AlertOpened, AlertUpdated, AlertAcknowledged, AlertResolved, CommandRefused)
+        alerts = (AlertOpened, AlertUpdated, AlertWithheld, AlertAcknowledged, AlertResolved, CommandRefused)
         health = (
             WorkerStarted, HeartbeatRecorded, WorkerStopped, WorkerLost, AgentDegraded, LedgerBroken,
             HistoryLost,

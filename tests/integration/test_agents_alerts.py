@@ -12,12 +12,14 @@ from oddtide.adapters.storage import SqlReadModels
 from oddtide.domain.detection.events import AnomalyDetected
 from oddtide.domain.drift.events import DriftDetected
 from oddtide.domain.errors import StorageUnavailableError
+from oddtide.domain.observability.day_budget import DayBudget
 from oddtide.domain.observability.events import (
     AcknowledgeAlert,
     AlertAcknowledged,
     AlertOpened,
     AlertResolved,
     AlertUpdated,
+    AlertWithheld,
     CommandRefused,
     ResolveAlert,
     WorkerLost,
@@ -125,6 +127,28 @@ async def test_quiet_ends_an_alert_once_everything_is_read(application: Applicat
         (resolved,) = await eventually(lambda: application.events("alerts", AlertResolved), bool)
         assert resolved.how == "quiet"
         assert [update.count for update in await application.events("alerts", AlertUpdated)] == [2, 4]
+
+
+async def test_the_days_budget_survives_a_restart_and_one_digest_sums_it_up(application: Application) -> None:
+    policy = AlertPolicy(update_s=600, day=DayBudget(2))
+    noon = (application.clock() // 10**9 // 86_400 + 2) * 86_400 + 43_200 - 1_700_000_000  # of the day after tomorrow
+
+    async def logged() -> int:
+        return len(await application.logged("alerts"))
+
+    for first in (0, 3):
+        async with running(build(application.context(), application.parts(alerts=policy))):
+            strange = [anomaly(n, f"pump-{n}", at=noon + n) for n in range(first, first + 3)]
+            await application.publish("detections", strange, partition=first % 2)
+            await eventually(logged, _at_least(first + 3))
+    assert await logged() == 6  # and no digest yet
+    application.clock.ahead_s = 3 * 86_400  # all is read, so the clock says that the day is over
+    async with running(build(application.context(), application.parts(alerts=policy))):
+        found = await eventually(opened_by(application), lambda alerts: any(a.kind == "digest" for a in alerts))
+    opened = [alert.series for alert in found if alert.kind == "anomaly"]
+    withheld = [alert.series for alert in await application.events("alerts", AlertWithheld)]
+    assert (len(opened), sorted(opened + withheld)) == (2, [f"pump-{n}" for n in range(6)])
+    assert [(alert.count, alert.severity) for alert in found if alert.kind == "digest"] == [(4, "warning")]
 
 
 async def test_a_restart_counts_on_and_opens_nothing_twice(application: Application) -> None:

@@ -61,6 +61,7 @@ class _ProgressCollector(Collector):
         yield _roles(progress)
         yield _readings(progress)
         yield from _counters(progress)
+        yield _alerts(progress)
         yield from _histograms(progress)
         yield from _partitions(progress)
         yield from _restores(progress)
@@ -116,6 +117,15 @@ def _counters(progress: WorkerProgress) -> Iterator[Metric]:
     yield CounterMetricFamily(
         "oddtide_fences", "How often a partition was taken from this worker unasked.", value=progress.fences
     )
+
+
+def _alerts(progress: WorkerProgress) -> Metric:
+    family = CounterMetricFamily(
+        "oddtide_alerts", "Alerts that this worker opened, withheld or resolved since its start.", labels=["outcome"]
+    )
+    for outcome, count in sorted(progress.alerts.items()):
+        family.add_metric([outcome], count)
+    return family
 
 
 def _histograms(progress: WorkerProgress) -> Iterator[Metric]:

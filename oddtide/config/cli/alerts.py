@@ -31,12 +31,13 @@ def alerts() -> None:
     examples=[
         ("oddtide alerts list", "open and acknowledged ones, newest first"),
         ("oddtide alerts list --state all -n 100", "the resolved ones too"),
+        ("oddtide alerts list --state withheld", "what the day's budget was not for"),
         ("oddtide alerts list --severity critical --output json", "for a program"),
     ],
 )
 @click.option(
-    "--state", type=click.Choice(["active", "open", "acknowledged", "resolved", "all"]), default="active",
-    show_default=True, help="active: open or acknowledged.",
+    "--state", type=click.Choice(["active", "open", "acknowledged", "resolved", "withheld", "all"]), default="active",
+    show_default=True, help="active: open or acknowledged; withheld: the day's budget was for stronger ones.",
 )  # fmt: skip
 @click.option("--severity", type=click.Choice(["info", "warning", "critical"]), help="Only of this severity.")
 @click.option("--series", help="Only of this series.")

@@ -183,4 +183,5 @@ _TELLERS: dict[str, Callable[[dict[str, Any]], str]] = {
     "BatchCompleted": _tell_batch,
     "AlertOpened": _tell_alert,
     "AlertUpdated": _tell_alert,
+    "AlertWithheld": _tell_alert,
 }

@@ -103,7 +103,7 @@ def _lag(composition: Composition) -> dict[str, int]:
 
 
 def _alerts(composition: Composition) -> tuple[str, ...]:
-    from oddtide.domain.observability.events import AlertOpened, AlertResolved
+    from oddtide.domain.observability.events import AlertOpened, AlertResolved, AlertWithheld
     from oddtide.streams.envelope import open_envelope
 
     found: dict[str, str] = {}
@@ -113,7 +113,7 @@ def _alerts(composition: Composition) -> tuple[str, ...]:
                 _, event = open_envelope(record.value, record.headers)
             except DecodeError:
                 continue
-            if isinstance(event, AlertOpened):
+            if isinstance(event, AlertOpened) and not isinstance(event, AlertWithheld):
                 found[event.alert] = f"{event.severity} {event.series}: {event.summary}"
             elif isinstance(event, AlertResolved):
                 found.pop(event.alert, None)

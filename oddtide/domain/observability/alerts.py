@@ -11,14 +11,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
+import msgspec
+
 from oddtide.domain.events import Event
-from oddtide.domain.observability.episodes import arrived_of, ending, opening, source_of, updating
+from oddtide.domain.observability.day_budget import DayBook
+from oddtide.domain.observability.episodes import (
+    arrived_of,
+    ending,
+    let_through,
+    opening,
+    source_of,
+    updating,
+    withheld,
+)
 from oddtide.domain.observability.events import (
     AcknowledgeAlert,
     AlertAcknowledged,
     AlertOpened,
     AlertResolved,
     AlertUpdated,
+    AlertWithheld,
     CommandRefused,
     ResolveAlert,
 )
@@ -39,7 +51,7 @@ _REMEMBERED = 100_000
 class PendingCount:
     """What is counted but not logged: the update to be, and the first offset that it holds back."""
 
-    update: AlertUpdated
+    update: AlertUpdated | AlertWithheld
     held_from: int
 
 
@@ -61,6 +73,7 @@ class AlertDecider:
         self._resolved: dict[str, str] = {}
         self._decided: dict[str, None] = {}
         self._pending: dict[_Key, PendingCount] = {}
+        self._days = DayBook(self._policy.day)
 
     def take(self, cause: Cause) -> list[Event]:
         """Decide on a cause and fold the decision: :meth:`decide`, then :meth:`apply` or :meth:`note`."""
@@ -78,13 +91,16 @@ class AlertDecider:
             return []
         logged = self._open.get(cause.key)
         if logged is None:
-            opened = opening(cause, policy)
+            opened = self._within_budget(opening(cause, policy))
             return [] if opened.alert in self._resolved else [opened]
         latest = self._latest(cause.key, logged)
         if cause.time - parse_rfc3339(latest.last) > policy.quiet_ns:
-            return [*self._flush(cause.key), ending(latest, policy), opening(cause, policy)]
-        update = updating(latest, cause, policy)
-        if source_of(latest) != cause.source:
+            return [*self._flush(cause.key), ending(latest, policy), self._within_budget(opening(cause, policy))]
+        update: AlertOpened = updating(latest, cause, policy)
+        moved = source_of(latest) != cause.source
+        if isinstance(latest, AlertWithheld) and self._days.allows(update):
+            update, moved = let_through(update), True
+        if moved:
             return [*self._flush(cause.key), update]
         late = cause.arrived - arrived_of(logged) >= policy.update_ns
         return [update] if late or policy.is_news(logged, update) else []
@@ -114,6 +130,16 @@ class AlertDecider:
                 events += [*self._flush(key), ending(latest, policy)]
             elif now - arrived_of(logged) >= policy.update_ns:
                 events += self._flush(key)
+        return events
+
+    def digests(self, reached: Mapping[tuple[str, int], int]) -> list[Event]:
+        """What is to be told of days that are over on which episodes were withheld. Changes nothing."""
+        events: list[Event] = []
+        for digest in self._days.digests(reached):
+            logged = self._open.get((digest.kind, digest.stream, digest.series))
+            if logged is not None:
+                digest = AlertUpdated(**{**msgspec.structs.asdict(digest), "alert": logged.alert})
+            events.append(digest)
         return events
 
     def returned(self, stream: str, series: str, absence: str, time: str, id: str) -> list[Event]:
@@ -198,6 +224,7 @@ class AlertDecider:
 
     def settle(self, committed: Mapping[tuple[str, int], int]) -> None:
         """Causes before these offsets will never be fed again: forget what only served to recognise them."""
+        self._days.forget()
         for key in [key for key in self._counted if key not in self._open]:
             counted = self._counted[key]
             kept = {source: offset for source, offset in counted.items() if offset >= committed.get(source, 0)}
@@ -210,7 +237,7 @@ class AlertDecider:
         """The folded state as a value that can be compared. What is pending is no part of it."""
         return (
             dict(self._open), set(self._acknowledged), {key: dict(value) for key, value in self._counted.items()},
-            dict(self._resolved), list(self._decided),
+            dict(self._resolved), list(self._decided), self._days.state(),
         )  # fmt: skip
 
     def _was_counted(self, cause: Cause) -> bool:
@@ -231,6 +258,9 @@ class AlertDecider:
         pending = self._pending.get(key)
         return [pending.update] if pending else []
 
+    def _within_budget(self, alert: AlertOpened) -> AlertOpened:
+        return alert if self._days.allows(alert) else withheld(alert)
+
     def _refusal(self, command: AcknowledgeAlert | ResolveAlert, id: str) -> CommandRefused:
         how = self._resolved.get(command.alert)
         reason = f"alert {command.alert!r} " + (
@@ -245,6 +275,8 @@ class AlertDecider:
         if event.alert in self._resolved:
             return
         key = (event.kind, event.stream, event.series)
+        before = self._open.get(key)
+        self._days.fold(before if before is not None and before.alert == event.alert else None, event)
         self._open[key] = event
         self._keys[event.alert] = key
         source = source_of(event)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
-from oddtide.domain.observability.events import AlertOpened, AlertResolved, AlertUpdated
+from oddtide.domain.observability.events import AlertOpened, AlertResolved, AlertUpdated, AlertWithheld
 from oddtide.domain.observability.policy import AlertPolicy, Cause, worse
 from oddtide.domain.readings import parse_rfc3339, rfc3339
 
-__all__ = ["arrived_of", "ending", "opening", "source_of", "updating"]
+__all__ = ["arrived_of", "ending", "let_through", "opening", "source_of", "updating", "withheld"]
 
 
 def opening(cause: Cause, policy: AlertPolicy) -> AlertOpened:
@@ -34,7 +34,17 @@ def opening(cause: Cause, policy: AlertPolicy) -> AlertOpened:
     )
 
 
-def updating(latest: AlertOpened, cause: Cause, policy: AlertPolicy) -> AlertUpdated:
+def withheld(alert: AlertOpened) -> AlertWithheld:
+    """An episode that opens no alert for now."""
+    return AlertWithheld(**msgspec.structs.asdict(alert))
+
+
+def let_through(episode: AlertOpened) -> AlertOpened:
+    """An episode that was withheld so far opens an alert."""
+    return AlertOpened(**msgspec.structs.asdict(episode))
+
+
+def updating(latest: AlertOpened, cause: Cause, policy: AlertPolicy) -> AlertUpdated | AlertWithheld:
     """The episode as it stands after one more cause. Times, severity and p-value never get better."""
     p_values = [p for p in (latest.p_value, cause.p_value) if p is not None]
     changes = {
@@ -49,7 +59,8 @@ def updating(latest: AlertOpened, cause: Cause, policy: AlertPolicy) -> AlertUpd
         "source_partition": cause.partition,
         "source_offset": cause.offset,
     }
-    return AlertUpdated(**{**msgspec.structs.asdict(latest), **changes})
+    kind = AlertWithheld if isinstance(latest, AlertWithheld) else AlertUpdated
+    return kind(**{**msgspec.structs.asdict(latest), **changes})
 
 
 def ending(latest: AlertOpened, policy: AlertPolicy) -> AlertResolved:

@@ -14,6 +14,7 @@ __all__ = [
     "AlertOpened",
     "AlertResolved",
     "AlertUpdated",
+    "AlertWithheld",
     "CommandRefused",
     "FeedbackGiven",
     "FeedbackWithdrawn",
@@ -36,8 +37,9 @@ class AlertOpened(Event, frozen=True, kw_only=True):
     """An episode on one series began. One alert per series and episode.
 
     ``alert`` is derived from what caused it, so a decision taken twice is the same event. ``kind`` is ``anomaly``,
-    ``quality``, ``drift`` or ``health``. ``opened`` and ``last`` are the causes' own times, ``arrived`` is when the
-    newest was logged; ``source_*`` says which record that was: what lies at or before it is already counted.
+    ``absence``, ``quality``, ``drift``, ``health``, or ``digest`` for what was withheld on the day ``series``.
+    ``opened`` and ``last`` are the causes' own times, ``arrived`` is when the newest was logged; ``source_*`` says
+    which record that was: what lies at or before it is already counted.
     """
 
     alert: str
@@ -60,6 +62,11 @@ class AlertOpened(Event, frozen=True, kw_only=True):
 
 class AlertUpdated(AlertOpened, frozen=True, kw_only=True):
     """The episode goes on: ``count`` causes so far, ``last`` the newest, ``severity`` the highest."""
+
+
+class AlertWithheld(AlertOpened, frozen=True, kw_only=True):
+    """An episode that opens no alert, since the day's budget is for stronger ones: as it stands so far. It is an
+    ``AlertOpened`` that nobody is told of; a real one follows where that changes."""
 
 
 class AlertAcknowledged(Event, frozen=True, kw_only=True):

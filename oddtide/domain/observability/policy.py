@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from oddtide.domain.observability.day_budget import DayBudget
 from oddtide.domain.observability.events import AlertOpened, Severity
 
 __all__ = ["ALERT_KINDS", "AlertKind", "AlertPolicy", "Cause", "is_at_least", "worse"]
 
-AlertKind: TypeAlias = Literal["anomaly", "absence", "drift", "quality", "health"]
+AlertKind: TypeAlias = Literal["anomaly", "absence", "drift", "quality", "health", "digest"]
 
-#: Every kind of alert, in the order in which people want to hear of them.
+#: Every kind that a cause opens, in the order in which people want to hear of them.
 ALERT_KINDS: tuple[AlertKind, ...] = ("health", "absence", "anomaly", "drift", "quality")
 
 _RANK: dict[Severity, int] = {"info": 0, "warning": 1, "critical": 2}
@@ -79,6 +80,7 @@ class AlertPolicy:
     ``update_s``    seconds after which a change of the count is logged at the latest
     ``warning_p``   p-value at or below which an anomaly is a ``warning`` (above: ``info``)
     ``critical_p``  p-value at or below which it is ``critical``
+    ``day``         how many alerts of anomalies may open a day, over all streams: that of the policy for every stream
 
     Besides, an update is logged at the counts 2, 5, 10, 20, 50, 100 ... and whenever the severity rises.
     """
@@ -88,6 +90,7 @@ class AlertPolicy:
     update_s: float = 30.0
     warning_p: float = 1e-4
     critical_p: float = 1e-9
+    day: DayBudget = field(default_factory=DayBudget)
     streams: Mapping[str, AlertPolicy] = field(default_factory=dict)
 
     def of(self, stream: str) -> AlertPolicy:

@@ -176,13 +176,15 @@ class RoleProgress:
 @dataclass(frozen=True, slots=True)
 class WorkerProgress:
     """A consistent view of everything at one moment; shares nothing with what goes on. ``rebalances`` of the group of
-    ingest workers, ``fences``: how often a partition was taken from this worker by another's producer."""
+    ingest workers, ``fences``: how often a partition was taken from this worker by another's producer;
+    ``alerts`` that it decided on, by outcome (opened, withheld, resolved)."""
 
     streams: tuple[StreamProgress, ...] = ()
     partitions: tuple[PartitionProgress, ...] = ()
     roles: tuple[RoleProgress, ...] = ()
     rebalances: int = 0
     fences: int = 0
+    alerts: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def readings(self) -> int:

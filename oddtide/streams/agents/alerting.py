@@ -24,14 +24,14 @@ from aiokafka.errors import IllegalStateError
 from faust.types import TP
 
 from oddtide.domain.detection.events import SeriesReturned
-from oddtide.domain.events import Event
+from oddtide.domain.events import Event, Message
 from oddtide.domain.observability.alerts import AlertDecider, PendingCount
 from oddtide.domain.observability.events import (
     AcknowledgeAlert,
     AlertAcknowledged,
     AlertOpened,
     AlertResolved,
-    AlertUpdated,
+    AlertWithheld,
     CommandRefused,
     ResolveAlert,
 )
@@ -108,6 +108,7 @@ class _Alerting:
                 return
             moments = await self._moments()
             await self._log_all(lambda: self._decider.due(moments))
+            await self._log_all(lambda: self._decider.digests(moments))
             self._release()
             self._ticks += 1
             if self._ticks % _SETTLE_TICKS == 0:
@@ -135,7 +136,7 @@ class _Alerting:
         decisions: list[Outgoing] = []
         for logged in logged_events(tp.topic, tp.partition, records):
             decisions += [self._outgoing(event) for event in self._follows(logged)]
-        await self._desk.log.append(decisions)
+        await self._log(decisions)
 
     def _follows(self, logged: LoggedEvent) -> list[Event]:
         if isinstance(logged.event, AcknowledgeAlert | ResolveAlert):
@@ -152,11 +153,15 @@ class _Alerting:
     async def _log_all(self, decide: Callable[[], list[Event]]) -> None:
         async def step() -> None:
             events = decide()
-            await self._desk.log.append([self._outgoing(event) for event in events])
+            await self._log([self._outgoing(event) for event in events])
             self._decider.apply_all(events)
 
         if decide():
             await self._desk.insist(step, partial(self._rebuild, self._decider.pending()))
+
+    async def _log(self, decisions: list[Outgoing]) -> None:
+        await self._desk.log.append(decisions)
+        self._context.progress.alerts(filter(None, (_outcome(each.event) for each in decisions)))
 
     async def _moments(self) -> dict[tuple[str, int], int]:
         now, moments = self._context.clock(), {}
@@ -197,8 +202,9 @@ class _Alerting:
 
     def _outgoing(self, event: Event) -> Outgoing:
         key, id, time, causation = _metadata(event)
-        if isinstance(event, AlertOpened | AlertResolved) and not isinstance(event, AlertUpdated):
-            _log.info("alert " + type(event).__name__.removeprefix("Alert").lower(), alert=key, why=_why(event))
+        outcome = _outcome(event)
+        if outcome and isinstance(event, AlertOpened | AlertResolved):
+            _log.info(f"alert {outcome}", alert=key, why=_why(event))
         return Outgoing(self._topic, event, id, key, self._home(event), time, key, "", causation)
 
 
@@ -211,6 +217,12 @@ def _metadata(event: Event) -> tuple[str, str, str, str]:
         return event.target, derive_id(kind, event.causation), event.time, event.causation
     assert isinstance(event, AlertAcknowledged | AlertResolved)
     return event.alert, derive_id(kind, event.alert, event.causation), event.time, event.causation
+
+
+def _outcome(event: Message) -> str:
+    """What became of an alert; empty where nothing did. An episode is withheld once, whatever more is logged of it."""
+    first = not isinstance(event, AlertWithheld) or event.count == 1
+    return {AlertOpened: "opened", AlertWithheld: "withheld", AlertResolved: "resolved"}.get(type(event), "") * first
 
 
 def _why(event: AlertOpened | AlertResolved) -> str:

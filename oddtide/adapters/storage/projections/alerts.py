@@ -14,17 +14,19 @@ from oddtide.domain.observability.events import (
     AlertOpened,
     AlertResolved,
     AlertUpdated,
+    AlertWithheld,
     CommandRefused,
 )
 
 __all__ = ["AlertsProjection"]
 
-_LIFECYCLE = (AlertOpened, AlertUpdated, AlertAcknowledged, AlertResolved)
+_LIFECYCLE = (AlertOpened, AlertUpdated, AlertWithheld, AlertAcknowledged, AlertResolved)
 
 
 class AlertsProjection:
-    """One row an alert. Its figures are those of the event with the highest count; acknowledging and resolving are
-    kept beside them, so an alert is resolved even where the update that came late is folded last."""
+    """One row an alert, or an episode that was withheld. Its figures are those of the event with the highest count;
+    acknowledging and resolving are kept beside them, so an alert is resolved even where the update that came late is
+    folded last."""
 
     name: ClassVar[str] = "alerts"
     group: ClassVar[str] = "observability"
@@ -72,14 +74,19 @@ def _figures(row: Row, fact: Fact) -> Row:
         "kind": event.kind, "stream": event.stream, "series": event.series, "severity": event.severity,
         "summary": event.summary, "opened_ns": moment(event.opened), "last_ns": last, "count": event.count,
         "state_id": fact.id, "document": fact.document,
+        "status": "withheld" if isinstance(event, AlertWithheld) else "open",
     }  # fmt: skip
 
 
 def _with_status(row: Row) -> Row:
+    """What was withheld to its end stays so: nobody was told."""
+    withheld = row["status"] == "withheld"
     if row["resolved_id"] is not None:
-        row["status"] = "resolved"
-    else:
-        row["status"] = "open" if row["acknowledged_id"] is None else "acknowledged"
+        row["status"] = "withheld" if withheld and row["resolved_how"] == "quiet" else "resolved"
+    elif row["acknowledged_id"] is not None:
+        row["status"] = "acknowledged"
+    elif not withheld:
+        row["status"] = "open"
     return row
 
 

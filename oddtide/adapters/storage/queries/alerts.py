@@ -20,8 +20,8 @@ class AlertQueries(Reader):
     def alerts(
         self, *, states: Collection[str] = (), severity: str = "", series: str = "", since: int = 0, limit: int = 50
     ) -> list[Answer]:
-        """Alerts, those with the newest cause first. ``states`` are any of ``open``, ``acknowledged``, ``resolved``;
-        ``since`` is in nanoseconds, of the newest cause. Empty means any."""
+        """Alerts, those with the newest cause first. ``states`` are any of ``open``, ``acknowledged``, ``resolved``,
+        ``withheld``; ``since`` is in nanoseconds, of the newest cause. Empty means any."""
         found = select(ALERTS).where(ALERTS.c.state_id.is_not(None))
         if states:
             found = found.where(ALERTS.c.status.in_(states))
