@@ -65,8 +65,9 @@ class DetectorSettings(Section):
 
     kind: str = Field(
         min_length=1,
-        description="auto (what suits the number of features), ewma, half_space_trees, loda, mahalanobis, discord, "
-        "random_cut_forest, seasonal, spot, range, river:<Class> or pyod:<Class>; `oddtide models` trains pyod.",
+        description="auto (what suits the number of features), ewma, half_space_trees, loda, mahalanobis, "
+        "neighbours, discord, random_cut_forest, seasonal, spot, range, river:<Class> or pyod:<Class>; "
+        "`oddtide models` trains pyod.",
     )
     parameters: dict[str, Any] = Field(default_factory=dict, description="The detector's own parameters.")
     label: str = Field(default="", description="A name to tell two of the same kind apart.")

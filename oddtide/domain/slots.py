@@ -161,6 +161,10 @@ class InColumns:
         features or parameters; nothing has changed then."""
         self._columns.insert(slots, state)
 
+    def check_state(self, slots: IntArray, state: SlotState) -> None:
+        """Raises what :meth:`insert` would; changes nothing."""
+        self._columns.check(slots, state)
+
 
 class Recency:
     """Which slots have been idle longest, in steps: all slots touched in one step are as recent. Four bytes a slot."""

@@ -35,6 +35,7 @@ QUICK: dict[str, dict[str, object]] = {
     "half_space_trees": {"window": 16, "height": 4, "trees": 4, "calibration": 64},
     "loda": {"window": 8, "cuts": 10, "memory": 20, "calibration": 64},
     "mahalanobis": {"reference": 24, "warm_up": 12, "calibration": 64},
+    "neighbours": {"samples": 12, "horizon": 24},
     "random_cut_forest": {"trees": 3, "samples": 12, "horizon": 24, "calibration": 64},
     "seasonal": {"season": "daily", "cycles": 2, "bins": 6, "warm_up": 60},
     "spot": {"depth": 5, "calibration": 25, "peaks": 12, "patience": 4},

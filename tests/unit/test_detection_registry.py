@@ -31,6 +31,7 @@ def test_built_ins_are_built() -> None:
         "half_space_trees",
         "loda",
         "mahalanobis",
+        "neighbours",
         "random_cut_forest",
         "range",
         "seasonal",

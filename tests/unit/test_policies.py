@@ -36,6 +36,7 @@ BY_ORDER = (
     DetectorSpec("half_space_trees", {"window": 16, "height": 4, "trees": 4, "calibration": 64}),
     DetectorSpec("loda", {"window": 8, "cuts": 10, "memory": 20, "calibration": 64}),
     DetectorSpec("mahalanobis", {"reference": 24, "warm_up": 12, "calibration": 64}),
+    DetectorSpec("neighbours", {"samples": 12, "horizon": 24, "rows": "unordered"}),
     DetectorSpec("discord", {"shingle": 4, "scales": 2, "history": 24, "calibration": 64}),
     DetectorSpec("random_cut_forest", {"trees": 3, "samples": 12, "horizon": 24, "calibration": 64}),
     DetectorSpec("spot", {"depth": 5, "calibration": 25, "peaks": 12, "patience": 4}),

@@ -44,7 +44,7 @@ def detect_anomalies(
 ) -> Detections:
     """The anomalies in ``data``: a path, an array, a list, columns by name, or an iterable of readings.
 
-    ``detector``   ``ewma``, ``half_space_trees``, ``loda``, ``mahalanobis``, ``discord``,
+    ``detector``   ``ewma``, ``half_space_trees``, ``loda``, ``mahalanobis``, ``neighbours``, ``discord``,
                    ``random_cut_forest``, ``seasonal``, ``spot``, ``range``, ``river:<Class>``, parameters after a
                    colon (``"ewma:alpha=0.1"``); or several, whose p-values are then combined (Bonferroni)
     ``threshold``  a score from which a reading is an anomaly; alone it replaces the p-value rule

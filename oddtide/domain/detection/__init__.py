@@ -20,11 +20,15 @@ What is here, one algorithm a file:
 - ``loda``: has anything like this been seen, looked at along many random cuts? Histograms; for many features.
 - ``mahalanobis``: do the features still go together as they did, and lie where they did? Hotelling's chart against a
   frozen reference: for faults that last.
+- ``neighbours``: how far is this from the past readings most like it? A small sample of the past; for rows that have
+  nothing to do with the one before, of many features and of any sort.
 - ``discord``: has this series ever moved like this? The newest pattern of values against the nearest earlier one.
 - ``random_cut_forest``: how much would the picture of the last readings have to change to hold this one too? Random
   trees over a sample that moves on; also of shapes (``shingle``), also of features together.
 - ``spot``: how probable is a value this far out? Extreme-value tails on both sides of a moving mean.
 - ``range``: is this a record, and by how much? The outermost readings so far, and nothing else.
+- ``order``: do a series' readings hang together in time, or are they rows in any order? What of ``mahalanobis`` and
+  ``neighbours`` suits it.
 - ``calibration``: p-values from past scores alone, for detectors that have no distribution of their own
   (``past_scores``: what it keeps of them).
 - ``ensemble``: several detectors on one stream. ``auto``: which, where nobody says. ``threshold``: the rule.

@@ -18,12 +18,18 @@ __all__ = ["AUTO", "auto_detectors", "expanded"]
 
 AUTO = "auto"
 _ONE_VALUE = (DetectorSpec("spot"), DetectorSpec("range"), DetectorSpec("discord"))
-_MANY_VALUES = (DetectorSpec("mahalanobis"), DetectorSpec("loda"), DetectorSpec("ewma"))
+#: Of these two one speaks: it depends on whether a series' readings hang together in time (``order``).
+_MANY_VALUES = (DetectorSpec("neighbours", {"rows": "unordered"}), DetectorSpec("mahalanobis", {"rows": "ordered"}))
+_VERY_MANY_VALUES = (DetectorSpec("neighbours"),)
+#: More features than this are too many for ``mahalanobis``.
+_MANY = 128
 
 
 def auto_detectors(features: int) -> tuple[DetectorSpec, ...]:
     """Which detectors watch a stream of so many features."""
-    return _ONE_VALUE if features == 1 else _MANY_VALUES
+    if features == 1:
+        return _ONE_VALUE
+    return _MANY_VALUES if features <= _MANY else _VERY_MANY_VALUES
 
 
 def expanded(specs: Sequence[DetectorSpec], features: int) -> tuple[DetectorSpec, ...]:

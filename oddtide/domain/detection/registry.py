@@ -46,6 +46,12 @@ def _mahalanobis(spec: DetectorSpec, features: tuple[str, ...]) -> Detector:
     return Mahalanobis.from_spec(spec, features)
 
 
+def _neighbours(spec: DetectorSpec, features: tuple[str, ...]) -> Detector:
+    from oddtide.domain.detection.neighbours import Neighbours  # imported late, likewise
+
+    return Neighbours.from_spec(spec, features)
+
+
 def _random_cut_forest(spec: DetectorSpec, features: tuple[str, ...]) -> Detector:
     from oddtide.domain.detection.random_cut_forest import RandomCutForest  # imported late, likewise
 
@@ -76,6 +82,7 @@ _BUILT_IN: Mapping[str, Build] = {
     "half_space_trees": _half_space_trees,
     "loda": _loda,
     "mahalanobis": _mahalanobis,
+    "neighbours": _neighbours,
     "random_cut_forest": _random_cut_forest,
     "seasonal": _seasonal,
     "spot": _spot,
