@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks.kit import table
 from benchmarks.quality.discoveries import RULES
 from benchmarks.quality.folding import RANKS, Rank, bytes_per_series
-from benchmarks.quality.nulls import ALPHAS, BAND, NOMINAL
+from benchmarks.quality.nulls import ALPHAS, BAND, NOMINAL, POWERS
 from benchmarks.quality.runs import Result, figure_name
 from oddtide.domain.errors import OddtideError
 
@@ -61,13 +61,14 @@ def quality_table(results: Sequence[Result]) -> str:
 
 def nulls_table(results: Sequence[Result]) -> str:
     """A line for each detector and kind of null: realised shares beside the nominal ones, and power."""
-    header = ["detector", "null", *(f"p <= {alpha:g}" for alpha in ALPHAS), f"power at {NOMINAL:g}",
-              f"in a band of {BAND:g}", "readings/s"]  # fmt: skip
+    header = ["detector", "null", *(f"p <= {alpha:g}" for alpha in ALPHAS),
+              f"power at {NOMINAL:g}: {' / '.join(POWERS)}", f"in a band of {BAND:g}", "readings/s"]  # fmt: skip
     lines = []
     for result in results:
         if result.task.part == "nulls":
             cells = [_cell(result, f"p<={alpha:g}", "{:.1e}".format) for alpha in ALPHAS]
-            power, held = _cell(result, "power", _share), _cell(result, "coverage", _share)
+            power = " / ".join(_cell(result, f"power, {kind}", _share) for kind in POWERS)
+            held = _cell(result, "coverage", _share)
             lines.append([f"`{result.task.detector}`", result.task.kind, *cells, power, held, _speed([result])])
     return table(header, lines)
 

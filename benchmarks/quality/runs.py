@@ -91,7 +91,8 @@ def run_task(task: Task) -> Result:
 def _run_null(task: Task, result: Result) -> None:
     found = measure_null(task.detector, task.kind, *([task.limit] if task.limit else []))
     result.figures = {f"p<={alpha:g}": share for alpha, share in found.realised.items()}
-    result.figures |= {"power": found.power, "coverage": found.coverage, "mature": found.mature}
+    result.figures |= {f"power, {kind}": share for kind, share in found.power.items()}
+    result.figures |= {"coverage": found.coverage, "mature": found.mature}
     result.readings, result.seconds = found.readings, found.seconds
 
 

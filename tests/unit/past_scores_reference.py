@@ -134,11 +134,25 @@ class PastScores:
             return
         peak, self.run = max(self.run), []
         if len(self.peaks) >= 4:
-            peak = min(peak, self.threshold + 2.0 * (self.peaks[-1] - self.threshold))
+            peak = self._capped(peak)
         self.peaks = sorted([*self.peaks, float(np.float32(peak))])
         while len(self.peaks) > min(max(8.0, self.worth / 16.0), 64.0):
             self.threshold = self.peaks.pop(0)
             self.beyond *= len(self.peaks) / (len(self.peaks) + 1)
+
+    def _capped(self, peak: float) -> float:
+        least = (self.worth + 1) / ((self.beyond + 1) * 4.0 * self.worth)
+        excesses = [each - self.threshold for each in self.peaks]
+        low, high = 0.0, peak - self.threshold
+        if predictive(excesses, self.threshold, high) >= least:
+            return peak
+        for _ in range(40):
+            middle = (low + high) / 2
+            if predictive(excesses, self.threshold, middle) >= least:
+                low = middle
+            else:
+                high = middle
+        return self.threshold + high
 
 
 def by_sample(ordered: NDArray[np.float64], score: float) -> float:

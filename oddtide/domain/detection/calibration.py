@@ -14,19 +14,19 @@ integrated out exactly. So few peaks make a cautious tail, and a larger score al
 ``1 / (n + 1)``. Beyond ``(n + 1)**-4`` surprise counts by its logarithm only: that far nobody can see.
 
 *One yardstick for long.* The order of p-values within a series follows that of its scores, nearly, since what they are
-held against moves slowly: half of what is known is let go only when the past counts for .6 of the series' life, or for
-``memory`` scores. Hence the half-life is about a third of a series' life, up to ``memory`` scores: what a detector said
-while it knew little does not count for ever, and a change of scale is learnt in proportion to how long things
-were otherwise.
+held against moves slowly. All that is known counts half whenever it counts for .6 of the series' life (not below 256
+scores), or for ``memory`` scores: what was learnt counts half when the series is a little less than twice as old, at
+the latest ``memory / 2`` scores on. So what a detector said while it knew little does not count for ever, and a change
+of scale is learnt in proportion to how long things were otherwise.
 
 *Runs.* Scores of a strange stretch echo one another. A run of scores beyond the threshold gives the tail one peak, its
 largest (declustering: Davison, Smith 1990; Ferro, Segers 2003), at least one each 16 readings; the share of readings
 beyond counts them all, so that a p-value is right per reading. While a run lasts it isn't held against itself.
 
-*What was learnt of anomalies.* A peak counts for at most twice the largest before it, measured from the threshold: one
-wild score makes the tail little heavier, a heavy tail doubles its way out. A stretch that lasts fills the body by its
-share of the past and becomes ordinary as that grows: where at least four of the body are as large, that is the
-p-value's floor; where a quarter of all is beyond the threshold, it is set anew.
+*What was learnt of anomalies.* A peak counts for at most the score that the tail, as it is known, expects once in four
+times the past: one wild score makes the tail little heavier, and a tail that is heavy moves out step by step. A stretch
+that lasts fills the body by its share of the past and becomes ordinary as that grows: where at least four of the body
+are as large, that is the p-value's floor; where a quarter of all is beyond the threshold, it is set anew.
 
 *When to believe it.* Not before ``minimum`` scores (p 1 until then). From then on p-values are right on average over
 series, and on the cautious side while young.

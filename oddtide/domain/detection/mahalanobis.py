@@ -32,7 +32,7 @@ learnt per feature. They are of the reading itself, not of its smoothed value, a
 from them.
 
 *P-value.* First by Hotelling's F law, for as many independent readings as the autocorrelation of the reference says it
-is worth; from 40 kept scores on by the series' own past (``calibration``), of which one in so many is kept
+is worth; from 50 kept scores on by the series' own past (``calibration``), of which one in so many is kept
 that they are news to each other. Two limits. A reference that is worth few independent readings allows no tiny p-value
 until then: on SKAB none falls below 1e-6, in 3 of 17 files one of a fault below 1e-4; they rank as well as scores.
 And a fault that lasts for thousands of readings becomes part of that past: the score stays, the p-value gives in
@@ -88,8 +88,6 @@ __all__ = ["FARTHEST", "FLOOR", "MOST_FEATURES", "Mahalanobis", "MahalanobisSett
 _REVISION = 2
 #: More features are refused: factoring their correlation matrix would hold up everything else.
 MOST_FEATURES = 128
-#: Scores kept before the series' own past says how rare one is.
-_PAST_NEEDED = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +142,7 @@ class Mahalanobis(Calibrated):
         self._options = (
             chosen.warm_up, chosen.reference, chosen.smooth, chosen.adapt, chosen.clip, chosen.shrink, half
         )  # fmt: skip
-        self._calibration = Calibration(chosen.calibration, minimum=_PAST_NEEDED)
+        self._calibration = Calibration(chosen.calibration)
         d = len(features)
         blanks = {
             "cells": np.zeros((ROWS, d)),

@@ -40,8 +40,8 @@ _WANTED, _READINGS_PER_PEAK, _FEW = 8, 16.0, 4
 _MOST_OF_SAMPLE = 512
 #: A run ends after so many readings below the threshold, or a quarter of the usual time between those beyond it.
 _APART, _LONGEST_RUN = 8.0, 16.0
-#: A peak counts for at most so many times the largest before it, from the threshold.
-_CAP = 2.0
+#: A peak counts for at most the score that would come once in so many times the past; found by so many halvings.
+_ONCE_IN, _HALVINGS = 4.0, 40
 #: Where more than this share of readings is beyond the threshold, it is set anew.
 _LARGEST_TAIL = 0.25
 #: The body is believed against the tail where so many of it are at least as large.
@@ -200,6 +200,7 @@ def _forget(peaks: SmallFloats, own: FloatArray) -> None:
     own[_WORTH] *= 0.5
     own[_BEYOND] *= 0.5
     own[_KEPT] = _halve(peaks, int(own[_KEPT]), int(own[_HALVED]))
+    own[_SCALE] = _fit(peaks, int(own[_KEPT]), own[_THRESHOLD], own[_FIT:])
 
 
 @inlined
@@ -224,11 +225,29 @@ def _sample(body: SmallFloats, peaks: SmallFloats, own: FloatArray, score: float
 
 
 @inlined
+def _capped(own: FloatArray, top: float) -> float:
+    """What a peak counts for at most, by the tail that is known."""
+    kept, scale = int(own[_KEPT]), own[_SCALE]
+    least = (own[_WORTH] + 1.0) / ((own[_BEYOND] + 1.0) * _ONCE_IN * own[_WORTH])
+    low, high = 0.0, top - own[_THRESHOLD]
+    if _beyond(high, kept, scale, own[_FIT:]) >= least:
+        return top
+    for _ in range(_HALVINGS):
+        middle = 0.5 * (low + high)
+        if _beyond(middle, kept, scale, own[_FIT:]) >= least:
+            low = middle
+        else:
+            high = middle
+    capped: float = own[_THRESHOLD] + high
+    return capped
+
+
+@inlined
 def _end_run(peaks: SmallFloats, own: FloatArray) -> None:
     """The largest of a run becomes a peak; where they are too many the smallest is the threshold from here on."""
     kept, top = int(own[_KEPT]), own[_TOP]
     if kept >= _FEW:
-        top = min(top, own[_THRESHOLD] + _CAP * (peaks[kept - 1] - own[_THRESHOLD]))
+        top = _capped(own, top)
     own[_RUN] = 0.0
     _insert(peaks, kept, top)
     kept += 1
@@ -269,7 +288,7 @@ def _learn(body: SmallFloats, peaks: SmallFloats, own: FloatArray, score: float,
         _end_run(peaks, own)
     if own[_LEARNT] == first or own[_BEYOND] > _LARGEST_TAIL * own[_WORTH] + _WANTED or (forgot and own[_KEPT] < _FEW):
         _set_threshold(body, peaks, own)
-    elif ended or forgot:
+    elif ended:
         own[_SCALE] = _fit(peaks, int(own[_KEPT]), own[_THRESHOLD], own[_FIT:])
 
 
