@@ -14,6 +14,7 @@ import rich_click as click
 from oddtide.config.cli.context import Cli, pass_cli
 from oddtide.config.cli.help import command
 from oddtide.config.cli.output import note
+from oddtide.config.cli.table_options import column_names, column_options
 from oddtide.domain.errors import NotFoundError, OddtideError, StorageUnavailableError, UsageError
 
 if TYPE_CHECKING:
@@ -42,11 +43,8 @@ _PROGRESS_S = 0.5
     ],
 )
 @click.argument("file", metavar="FILE|-")
-@click.option("--series", default="", metavar="COLUMN", help="Column of the series.  [default: series, if there]")
+@column_options
 @click.option("--name", default="", metavar="NAME", help="Series of all rows, without such a column.  [default: FILE]")
-@click.option("--time", "time_", default="", metavar="COLUMN", help="Column of the time.  [default: timestamp, time …]")
-@click.option("--value", default="", metavar="COLUMN", help="Column of the value, where there is one feature.")
-@click.option("--features", default="", metavar="A,B,...", help="Columns of the features, where there are several.")
 @click.option("--labels", default="", metavar="A,B,...", help="Columns to carry along as labels.")
 @click.option(
     "--detector",
@@ -102,7 +100,7 @@ def detect(
     """  # fmt: skip
     from oddtide.adapters.files.tables import TableOptions, open_table
 
-    options = TableOptions(time_, series, value, _names(features), _names(labels), name)
+    options = TableOptions(time_, series, value, column_names(features), column_names(labels), name)
     words: dict[str, Any] = {
         "detector": detectors, "threshold": threshold, "p_value": p_value, "false_share": false_share,
         "profile": profile,
@@ -116,10 +114,6 @@ def detect(
             plan = _plan(table.features, words)
         refusals = _Refusals(None if rejected is None else stack.enter_context(_writable(rejected)))
         _run(cli, table, plan, refusals, output=output, everything=all_)
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def _writable(path: Path) -> TextIO:
