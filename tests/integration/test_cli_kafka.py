@@ -220,6 +220,21 @@ def test_an_interrupted_produce_says_where_to_go_on(topics: str, tmp_path: Path)
     assert "Traceback" not in said
 
 
+def test_history_says_what_it_is_and_needs_a_file(topics: str, kafka: str, tmp_path: Path) -> None:
+    path = str(table(tmp_path))
+    summary = one("warm", path, "--limit", "30")
+    assert (summary["topic"], summary["sent"], summary["rows_done"]) == (f"{topics}.readings", 30, 30)
+    assert one("warm", path)["source"] == summary["source"]
+    with KafkaReader(KafkaConnection(kafka)) as reader:
+        found = list(reader.read(f"{topics}.readings", start="beginning", stop_at_end=True))
+    assert [dict(record.headers)["oddtide-history"].decode() for record in found] == [
+        f"{summary['source']}:{i}" for i in (*range(30), *range(50))
+    ]
+    for arguments, code, text in ((("-",), 2, "standard input"), ((f"{path}.gone",), 3, "cannot be read")):
+        result = run("warm", *arguments)
+        assert (result.exit_code, text in result.stderr) == (code, True)
+
+
 # ----------------------------------------------------------------------------------------------- dead letters
 
 

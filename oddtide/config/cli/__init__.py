@@ -30,6 +30,7 @@ COMMANDS: dict[str, Entry] = {
     "doctor": Entry(f"{_HERE}.doctor:doctor", "Check everything that oddtide stands on; say the remedy.", "Run"),
     "lag": Entry(f"{_HERE}.lag:lag", "How far each consumer is behind, per partition.", "Run"),
     "produce": Entry(f"{_HERE}.produce:produce", "Push readings from a CSV or JSON-lines file.", "Data"),
+    "warm": Entry(f"{_HERE}.warm:warm", "Load history: learnt, and raising no alarm.", "Data"),
     "tail": Entry(f"{_HERE}.tail:tail", "Follow a topic, decoded.", "Data"),
     "deadletters": Entry(f"{_HERE}.deadletters:deadletters", "Rejected input: list, show, retry.", "Data"),
     "topics": Entry(f"{_HERE}.topics:topics", "The topics: list, create, describe.", "Data"),

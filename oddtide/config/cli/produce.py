@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from oddtide.adapters.kafka.writer import KafkaWriter
     from oddtide.config.composition import Composition
 
-__all__ = ["produce"]
+__all__ = ["Run", "Target", "names_in", "produce", "push", "target"]
 
 _CONFIRM_ROWS = 20_000
 _CONFIRM_S = 1.0
@@ -74,9 +74,9 @@ def produce(
     from oddtide.adapters.files.tables import TableOptions, open_table
 
     composition = cli.composition()
-    where = _target(composition, stream, topic)
+    where = target(composition, stream, topic)
     options = TableOptions(
-        time=time_, series=series, value=value, features=_names(features), labels=_names(labels), name=name
+        time=time_, series=series, value=value, features=names_in(features), labels=names_in(labels), name=name
     )
     with open_table(file, options) as table:
         for remark in table.notes:
@@ -84,43 +84,48 @@ def produce(
         with composition.admin() as admin:
             if where.topic not in admin.names():
                 raise NotFoundError(f"There is no topic {where.topic!r}.", remedy="Run `oddtide topics create`.")
-        run = _Run(where, rate=rate, limit=limit, done=skip, skip=skip)
+        run = Run(where, rate=rate, limit=limit, done=skip, skip=skip)
         with composition.writer() as writer:
-            _push(run, table, writer)
+            push(run, table, writer)
     emit_one(run.summary(), output=cli.output)
     if run.refused:
         raise OddtideError(f"Of {file} {run.refused} row(s) are no readings and were not sent.")
 
 
-def _names(text: str) -> tuple[str, ...]:
+def names_in(text: str) -> tuple[str, ...]:
+    """The names in a list with commas."""
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 @dataclass(frozen=True)
-class _Target:
+class Target:
+    """Where readings go, and the stream's features."""
+
     topic: str
     features: tuple[str, ...] = ("value",)
 
 
-def _target(composition: Composition, stream: str | None, topic: str | None) -> _Target:
+def target(composition: Composition, stream: str | None, topic: str | None) -> Target:
+    """The topic of a stream, the first one where none is named, or another one. Raises ``NotFoundError``."""
     plans = composition.plans()
     chosen = next((plan for plan in plans if stream in (None, plan.name)), None)
     if chosen is None:
         names = ", ".join(plan.name for plan in plans)
         raise NotFoundError(f"There is no stream {stream!r}.", remedy=f"Declared are: {names}.")
-    return _Target(topic or chosen.topic, chosen.contract.names)
+    return Target(topic or chosen.topic, chosen.contract.names)
 
 
 @dataclass
-class _Run:
+class Run:
     """One run. ``done`` counts rows of the file, from its first, that are dealt with for good: sent and acknowledged,
-    or refused."""
+    or refused. With a ``source`` the rows are history: each says which source and which row of it it is."""
 
-    target: _Target
+    target: Target
     rate: float | None
     limit: int | None
     done: int
     skip: int
+    source: int | None = None
     sent: int = 0
     refused: int = 0
     started: float = field(default_factory=time.monotonic)
@@ -140,11 +145,12 @@ class _Run:
         }
 
 
-def _push(run: _Run, table: Table, writer: KafkaWriter) -> None:
+def push(run: Run, table: Table, writer: KafkaWriter) -> None:
+    """Send the table's rows; says how far it is where it is interrupted."""
     position = run.done
     try:
         for row in _pick(table, run):
-            _send(run, row, writer)
+            _send(run, row, writer, position)
             position += 1
             if position - run.done >= _CONFIRM_ROWS or time.monotonic() - run.confirmed_at >= _CONFIRM_S:
                 _confirm(run, writer, position)
@@ -159,7 +165,7 @@ def _push(run: _Run, table: Table, writer: KafkaWriter) -> None:
     _confirm(run, writer, position)
 
 
-def _pick(table: Table, run: _Run) -> Iterator[Row]:
+def _pick(table: Table, run: Run) -> Iterator[Row]:
     taken = 0
     for index, row in enumerate(table):
         if index < run.skip:
@@ -170,9 +176,10 @@ def _pick(table: Table, run: _Run) -> Iterator[Row]:
         yield row
 
 
-def _send(run: _Run, row: Row, writer: KafkaWriter) -> None:
+def _send(run: Run, row: Row, writer: KafkaWriter, position: int) -> None:
     from oddtide.adapters.files.rows import RawRow, RefusedRow
     from oddtide.streams.codecs.encoding import encode_reading
+    from oddtide.streams.codecs.history import history_header
 
     if isinstance(row, RefusedRow):
         run.refused += 1
@@ -185,7 +192,8 @@ def _send(run: _Run, row: Row, writer: KafkaWriter) -> None:
         value = row.raw
     else:
         value = encode_reading(row.series, row.time, _renamed(row.values, run.target.features), row.labels)
-    writer.send(run.target.topic, value, key=row.series.encode())
+    headers = [history_header(run.source, position)] if run.source is not None else []
+    writer.send(run.target.topic, value, key=row.series.encode(), headers=headers)
     run.sent += 1
 
 
@@ -196,7 +204,7 @@ def _renamed(values: Mapping[str, float], features: tuple[str, ...]) -> Mapping[
     return values
 
 
-def _confirm(run: _Run, writer: KafkaWriter, position: int) -> None:
+def _confirm(run: Run, writer: KafkaWriter, position: int) -> None:
     writer.flush(60.0)
     run.done = position
     run.confirmed_at = time.monotonic()
@@ -204,14 +212,14 @@ def _confirm(run: _Run, writer: KafkaWriter, position: int) -> None:
         _show_progress(run)
 
 
-def _show_progress(run: _Run) -> None:
+def _show_progress(run: Run) -> None:
     import sys
 
     if sys.stderr.isatty():
         click.echo(f"\r{run.sent} readings, {run.sent / run.seconds():,.0f}/s ", err=True, nl=False)
 
 
-def _pace(run: _Run) -> None:
+def _pace(run: Run) -> None:
     if run.rate is None:
         return
     ahead = run.sent / run.rate - run.seconds()

@@ -34,7 +34,8 @@ class Verdict(Event, frozen=True, kw_only=True):
     ``alarm_level``, where the stream has an alarm budget, is what the p-value had to come down to for an alarm, and 0
     where the reading could raise none, like while warming up.
     ``suppressed_by`` is the id of the planned work during which the reading was made: such a verdict is no anomaly,
-    whatever its score, and the detectors did not learn the reading.
+    whatever its score, and the detectors did not learn the reading. ``history``: the reading was loaded as such; it is
+    no anomaly either, and was learnt.
     """
 
     id: str

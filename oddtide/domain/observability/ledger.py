@@ -48,12 +48,12 @@ class BatchCompleted(Event, frozen=True, kw_only=True):
     ``records`` were there, ``holes`` were not (compacted away, transaction markers), ``lost`` had been cut away by
     retention before anybody processed them. ``readings`` came out of the records,
     an undecodable record counting as one. ``rejected`` and ``skipped`` count readings by reason; ``suppressed`` were
-    scored under planned work. ``hash`` runs over the canonical rows of every verdict of the partition so far, as 16 hex
-    digits. ``time`` is the last record's; ``build`` names the code, libraries and processor that computed them: on
-    another, hashes need not agree. ``snapshot`` is the newest snapshot of the state. ``epoch`` counts from 0;
-    ``opened`` is there in the record that begins a later one. ``absences`` series were found absent; ``silence`` is a
-    running hash over every absence and return of the partition so far, empty where the stream does not look for them.
-    """
+    scored under planned work, ``history`` were learnt as such. ``hash`` runs over the canonical rows of every verdict
+    of the partition so far, as 16 hex digits. ``time`` is the last record's; ``build`` names the code, libraries and
+    processor that computed them: on another, hashes need not agree. ``snapshot`` is the newest snapshot of the state.
+    ``epoch`` counts from 0; ``opened`` is there in the record that begins a later one. ``absences`` series were found
+    absent; ``silence`` is a running hash over every absence and return of the partition so far, empty where the
+    stream does not look for them."""
 
     stream: str
     topic: str
@@ -68,6 +68,7 @@ class BatchCompleted(Event, frozen=True, kw_only=True):
     skipped: dict[str, int] = {}
     detections: int = 0
     suppressed: int = 0
+    history: int = 0
     absences: int = 0
     hash: str = ""
     silence: str = ""

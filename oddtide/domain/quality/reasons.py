@@ -51,4 +51,5 @@ class Reason(StrEnum):
     TIME_TOO_NEW = "time_too_new", "The time lies further after the record's timestamp than the contract allows."
     LATE = "late", "The time is before that of the series' newest reading."
     DUPLICATE = "duplicate", "The time equals that of the series' newest reading."
+    LOADED_BEFORE = "loaded_before", "The record is history (`oddtide warm`) that the partition has learnt already."
     OUT_OF_RANGE = "out_of_range", "A feature is below its minimum or above its maximum."

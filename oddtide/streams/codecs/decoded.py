@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from oddtide.domain.readings import Readings
+from oddtide.domain.readings import IntArray, Readings
 
-__all__ = ["WHOLE_RECORD", "Decoded", "Record", "RecordLike", "Refusal"]
+__all__ = ["WHOLE_RECORD", "Decoded", "HistoryMarks", "Record", "RecordLike", "Refusal"]
 
 #: ``Refusal.row`` where the record as a whole was refused.
 WHOLE_RECORD = -1
@@ -49,11 +49,20 @@ class Refusal(NamedTuple):
     series: str = ""
 
 
+class HistoryMarks(NamedTuple):
+    """The records of a batch that are history: (m,) offsets, ascending; of which source and which of it."""
+
+    offsets: IntArray
+    sources: list[int]
+    numbers: list[int]
+
+
 @dataclass(slots=True)
 class Decoded:
     """The outcome of decoding records ``first .. next-1``: every reading is in exactly one of the two.
 
-    ``records`` is how many records there were, ``first`` and ``next`` the offsets they span (holes included).
+    ``records`` is how many records there were, ``first`` and ``next`` the offsets they span (holes included);
+    ``history`` says which of them are to be learnt and to wake nobody.
     """
 
     readings: Readings
@@ -61,3 +70,4 @@ class Decoded:
     records: int
     first: int
     next: int
+    history: HistoryMarks | None = None

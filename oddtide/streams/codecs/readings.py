@@ -12,6 +12,7 @@ from oddtide.streams.codecs.cloudevent import Payload, open_record
 from oddtide.streams.codecs.columns import is_batch, read_batch
 from oddtide.streams.codecs.decoded import WHOLE_RECORD, Decoded, RecordLike, Refusal
 from oddtide.streams.codecs.fast import FastPath
+from oddtide.streams.codecs.history import history_marks
 from oddtide.streams.codecs.json_reading import Row, Rules, read_one
 from oddtide.streams.codecs.record_block import RecordBlock
 
@@ -46,6 +47,7 @@ class ReadingDecoder:
             records=len(records),
             first=records.first if records else 0,
             next=records.last + 1 if records else 0,
+            history=history_marks(records),
         )
 
     def _exact(self, records: RecordBlock, positions: Sequence[int]) -> tuple[list[Block], list[Refusal]]:

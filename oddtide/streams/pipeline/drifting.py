@@ -39,10 +39,11 @@ class DriftStage:
         detectors: Sequence[Detector],
         scored: list[Scores],
         suppressed: NDArray[np.bool_] | None = None,
+        untaught: NDArray[np.bool_] | None = None,
     ) -> list[Published]:
         """Take the batch's values and first detector's scores (those past its warm-up); the events that followed.
         ``scored`` is mended in place where a reset changed what comes after it. Rows that are ``suppressed`` (n,) are
-        not watched."""
+        not watched, those that are ``untaught`` not learnt."""
         events: list[Published] = []
         scores = self._watched_scores(detectors, scored)
         self.grow(int(rows.slots.max()) + 1 if len(rows) else 0)
@@ -59,7 +60,7 @@ class DriftStage:
             if drifts and self.plan.drift.adaptation != "none":
                 events += self._adapt(readings, row, drifts[-1])
                 if self.plan.drift.adaptation == "reset":
-                    self._reset(row, rows, detectors, scored, suppressed)
+                    self._reset(row, rows, detectors, scored, untaught)
                     scores = self._watched_scores(detectors, scored)
         np.add.at(self._columns["readings"], rows.slots[watched], 1)
         return events
@@ -105,16 +106,16 @@ class DriftStage:
         rows: Rows,
         detectors: Sequence[Detector],
         scored: list[Scores],
-        suppressed: NDArray[np.bool_] | None,
+        untaught: NDArray[np.bool_] | None,
     ) -> None:
         slot = int(rows.slots[row])
         later = row + 1 + np.flatnonzero(rows.slots[row + 1 :] == slot)
         again = Rows(rows.slots[later], rows.times[later], rows.values[later])
-        untaught = suppressed[later] if suppressed is not None else None
+        unlearnt = untaught[later] if untaught is not None else None
         for position, detector in enumerate(detectors):
             detector.forget(rows.slots[row : row + 1])
             if len(later):
-                mended = (later, advance(detector, again, untaught))
+                mended = (later, advance(detector, again, unlearnt))
                 scored[position] = scattered([(np.arange(len(rows)), scored[position]), mended], len(rows))
 
     def _sign(self, readings: Readings, row: int, count: int, finding: Finding) -> Published:

@@ -33,7 +33,7 @@ def judge(
     untaught: NDArray[np.bool_] | None,
 ) -> Judged:
     """Judge rows in log order. ``needed`` (n,) readings make a row's detector mature; ``untaught`` rows are under
-    planned work, and no anomalies."""
+    planned work or history, and no anomalies."""
     plan, alarm_p = stages.plan, None
     if stages.alarms is not None:
         alarm_p = stages.alarms.judge(slots, values, scores, untaught)

@@ -19,22 +19,38 @@ from oddtide.domain.detection.ports import Detector, Rows, Scores
 from oddtide.domain.observability.controls import PlannedWindow
 from oddtide.domain.readings import IntArray, Readings, parse_rfc3339
 
-__all__ = ["PlannedWork", "Suppressed", "advance", "scattered"]
+__all__ = ["HISTORY", "PlannedWork", "Suppressed", "advance", "scattered"]
+
+#: What suppresses readings that were loaded as history: they are learnt, but no detections.
+HISTORY = "history"
 
 BoolArray = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
 class Suppressed:
-    """``which`` (n,) is the position in ``ids`` of the planned work that a row falls under; -1 for none."""
+    """``which`` (n,) is the position in ``ids`` of the planned work that a row falls under, or of :data:`HISTORY`; -1
+    for none."""
 
     which: IntArray
     ids: tuple[str, ...]
 
     @property
     def rows(self) -> BoolArray:
-        """(n,) mask of the rows under planned work."""
+        """(n,) mask of the rows that are no detections."""
         return self.which >= 0
+
+    @property
+    def history(self) -> BoolArray:
+        """(n,) mask of those among them that are history."""
+        place = self.ids.index(HISTORY) if HISTORY in self.ids else -2
+        mask: BoolArray = self.which == place
+        return mask
+
+    @property
+    def untaught(self) -> BoolArray:
+        """(n,) mask of those among them that are not learnt."""
+        return self.rows & ~self.history
 
     def by(self, row: int) -> str:
         """The id of the planned work of a row, empty for none."""

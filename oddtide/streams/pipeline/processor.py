@@ -10,8 +10,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from oddtide.domain.detection.ports import Adoptable, Rows
-from oddtide.domain.detection.prior import PRIOR, PopulationPrior
 from oddtide.domain.errors import StateMismatchError
 from oddtide.domain.observability.controls import ControlApplied, ControlsInForce
 from oddtide.domain.observability.progress import MemoryUse
@@ -30,6 +32,7 @@ from oddtide.streams.pipeline.series import SeriesIndex
 from oddtide.streams.pipeline.sleeping import NAME_BYTES, Sleepers, Sleeping
 from oddtide.streams.pipeline.stages import Stages
 from oddtide.streams.pipeline.verdicts import Origin, VerdictColumns
+from oddtide.streams.pipeline.warming import loud, with_history
 from oddtide.streams.ports import Toolkit
 
 __all__ = ["PartitionProcessor"]
@@ -194,7 +197,7 @@ class PartitionProcessor:
     @property
     def versions(self) -> tuple[str, ...]:
         """Each detector's version, in the plan's order."""
-        return tuple(detector.version for detector in self._stages.detectors)
+        return self._stages.versions
 
     def save(self) -> tuple[SeriesColumn, dict[str, SlotState]]:
         """The names of all series and their state, in the same order; copies."""
@@ -255,20 +258,20 @@ class PartitionProcessor:
 
     def process(self, decoded: Decoded) -> Outcome:
         """The same for what was decoded elsewhere."""
-        readings = decoded.readings
+        readings, history, repeated = self._stages.warming.sift(decoded)
         slots = self._slots_of(readings.series)
         checked = self._stages.validator.check(readings, slots)
+        checked.skips += repeated
         every = checked.keep.all()
         kept, kept_slots = (readings, slots) if every else (readings.take(checked.keep), slots[checked.keep])
-        origin = self._origin()
-        events = [Published("quality", v.series, v.id, v) for v in checked.violations]
+        past = history[checked.keep] if history is not None else None
+        origin = self._stages.origin(self._application, self.partition)
+        events = [Published("quality", v.series, v.id, v) for v in loud(checked.violations, decoded.history)]
         events += self._stages.profiles.update(kept, kept_slots)
         kept = self._stages.rated(kept, kept_slots)
-        verdicts, drift_events = self._score(origin, kept, kept_slots)
+        verdicts, drift_events = self._score(origin, kept, kept_slots, past)
         events += drift_events
-        absences: list[Published] = []
-        if self._stages.absences is not None:
-            absences = self._stages.absences.take(kept, kept_slots, self._series, self._planned_work)
+        absences = self._absences(kept, kept_slots, past)
         events += absences
         anomalies = verdicts.anomalies.tolist()
         events += [Published("detections", d.series, d.id, d) for d in map(verdicts.detection, anomalies)]
@@ -284,32 +287,32 @@ class PartitionProcessor:
             self.sleepers.rest(self, slots)
         return Outcome(verdicts, events, dead_letters(origin, refusals), completed)
 
+    def _absences(self, kept: Readings, slots: IntArray, past: NDArray[np.bool_] | None) -> list[Published]:
+        stage = self._stages.absences
+        if stage is None:
+            return []
+        if past is not None:  # history says nothing of who speaks now
+            kept, slots = kept.take(~past), slots[~past]
+        return stage.take(kept, slots, self._series, self._planned_work)
+
     def _slots_of(self, series: SeriesColumn) -> IntArray:
         """The slots of ``series``, each with its state: whoever slept is woken."""
         slots = self.sleepers.slots_of(self, series) if self.sleepers else self._series.slots_of(series)
         self.grow(self._series.capacity)
         return slots
 
-    def _origin(self) -> Origin:
-        plan, versions = self.plan, self.versions
-        names = tuple(spec.name for spec in plan.detectors)
-        if plan.prior:
-            names, versions = (*names, PRIOR), (*versions, PopulationPrior.version)
-        return Origin(
-            self._application, plan.name, plan.topic, self.partition, plan.version, plan.contract.names, names,
-            versions,
-        )  # fmt: skip
-
-    def _score(self, origin: Origin, kept: Readings, slots: IntArray) -> tuple[VerdictColumns, list[Published]]:
+    def _score(
+        self, origin: Origin, kept: Readings, slots: IntArray, past: NDArray[np.bool_] | None
+    ) -> tuple[VerdictColumns, list[Published]]:
         rows, stages = Rows(slots, kept.times, kept.values), self._stages
-        suppressed = self._planned_work.suppressed(kept, slots)
-        untaught = suppressed.rows if suppressed is not None else None
+        suppressed = with_history(past, self._planned_work.suppressed(kept, slots))
+        silent, untaught = (suppressed.rows, suppressed.untaught) if suppressed is not None else (None, None)
         scored = [advance(detector, rows, untaught) for detector in stages.detectors]
         events: list[Published] = []
         if stages.drift is not None:
-            events = stages.drift.watch(kept, rows, stages.detectors, scored, untaught)
+            events = stages.drift.watch(kept, rows, stages.detectors, scored, silent, untaught)
         combined = stages.combined(slots, kept.values, scored, untaught)
-        found = judge(stages, slots, kept.values, combined.scores, combined.needed, untaught)
+        found = judge(stages, slots, kept.values, combined.scores, combined.needed, silent)
         verdicts = VerdictColumns(
             origin, kept, combined.scores, combined.driver, combined.needed, found.hits, suppressed, found.alarm_p,
             levels=found.levels,

@@ -3,7 +3,7 @@
 The rule of succession is a function of the two plans alone (:meth:`StreamPlan.kept_by`), so that a rebuild and a replay
 come to the same state:
 
-- *order*: the newest time of each series goes on, whatever changes in the contract;
+- *order*: the newest time of each series goes on, whatever changes in the contract; so does what was loaded as history;
 - *profiles* go on where the features and the profile (``light``, ``deep``) are the same;
 - a *detector* goes on where its kind, parameters, label and the stream's features are the same; a trained one goes on
   with its model; every other starts anew and warms up;
@@ -21,7 +21,7 @@ come to the same state:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -31,7 +31,7 @@ from oddtide.domain.detection.alarm_budget import AlarmBudget
 from oddtide.domain.detection.alarms import Alarms
 from oddtide.domain.detection.ensemble import Combined, Ensemble, alone
 from oddtide.domain.detection.ports import Detector, Scores
-from oddtide.domain.detection.prior import PopulationPrior
+from oddtide.domain.detection.prior import PRIOR, PopulationPrior
 from oddtide.domain.quality.counters import Rates
 from oddtide.domain.quality.validation import Validator
 from oddtide.domain.readings import FloatArray, IntArray, Readings
@@ -41,6 +41,8 @@ from oddtide.streams.pipeline.absences import AbsenceStage
 from oddtide.streams.pipeline.drifting import DriftStage
 from oddtide.streams.pipeline.plan import StreamPlan
 from oddtide.streams.pipeline.profiling import ProfileStage
+from oddtide.streams.pipeline.verdicts import Origin
+from oddtide.streams.pipeline.warming import Warming
 from oddtide.streams.ports import Toolkit
 
 __all__ = ["Stages"]
@@ -74,6 +76,7 @@ class Stages:
     alarm_budget: AlarmBudget | None = None
     prior: PopulationPrior | None = None
     counters: Rates | None = None
+    warming: Warming = field(default_factory=Warming)
 
     @classmethod
     def of(cls, plan: StreamPlan, toolkit: Toolkit, partition: int) -> Stages:
@@ -113,9 +116,24 @@ class Stages:
         return parts | {f"detector {spec.name}": detector for spec, detector in named}
 
     @property
+    def versions(self) -> tuple[str, ...]:
+        """Each detector's version, in the plan's order."""
+        return tuple(detector.version for detector in self.detectors)
+
+    def origin(self, application: str, partition: int) -> Origin:
+        """What all verdicts share."""
+        plan, versions = self.plan, self.versions
+        names = tuple(spec.name for spec in plan.detectors)
+        if plan.prior:
+            names, versions = (*names, PRIOR), (*versions, PopulationPrior.version)
+        return Origin(application, plan.name, plan.topic, partition, plan.version, plan.contract.names, names, versions)
+
+    @property
     def shared(self) -> dict[str, Shared]:
         """Whatever keeps state of the partition beside that of its series, by name."""
-        stages = {"absences": self.absences, "alarm budget": self.alarm_budget, "prior": self.prior}
+        stages = {
+            "absences": self.absences, "alarm budget": self.alarm_budget, "history": self.warming, "prior": self.prior,
+        }  # fmt: skip
         return {name: stage for name, stage in stages.items() if stage is not None}
 
     def rated(self, kept: Readings, slots: IntArray) -> Readings:
@@ -167,6 +185,7 @@ class Stages:
             _budget(plan),
             self.prior if "prior" in kept else _prior(plan),
             self.counters if "counters" in kept else _counters(plan),
+            self.warming,
         )
         for part in after.parts.values():
             part.grow(slots)

@@ -1,0 +1,98 @@
+"""``oddtide warm``: let a stream's detectors learn history before, or besides, live readings."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import rich_click as click
+
+from oddtide.config.cli.context import Cli, pass_cli
+from oddtide.config.cli.help import command
+from oddtide.config.cli.output import emit_one, note
+from oddtide.config.cli.produce import Run, names_in, push, target
+from oddtide.domain.errors import NotFoundError, OddtideError, UsageError
+
+__all__ = ["warm"]
+
+_CHUNK = 1 << 20
+
+
+@command(
+    "warm",
+    output=True,
+    examples=[
+        ("oddtide warm last-month.csv", "learn a month; no reading of it raises an alarm"),
+        ("oddtide warm plant.csv --stream plant --series pump --time at", "of another stream, columns named"),
+        ("oddtide warm last-month.csv", "once more: what was loaded is skipped, what is missing is loaded"),
+    ],
+)
+@click.argument("file", metavar="FILE")
+@click.option("--stream", "stream", help="The stream to warm.  [default: the first one declared]")
+@click.option("--series", default="", metavar="COLUMN", help="Column of the series.  [default: series, if there]")
+@click.option("--name", default="", metavar="NAME", help="Series of all rows, without such a column.  [default: FILE]")
+@click.option("--time", "time_", default="", metavar="COLUMN", help="Column of the time.  [default: timestamp, time …]")
+@click.option("--value", default="", metavar="COLUMN", help="Column of the value, for a stream of one feature.")
+@click.option("--features", default="", metavar="A,B,...", help="Columns of the features, for a stream of several.")
+@click.option("--labels", default="", metavar="A,B,...", help="Columns to send along as labels.")
+@click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Readings per second.  [default: no limit]")
+@click.option("--limit", type=click.IntRange(min=1), help="Stop after so many rows.")
+@click.option("--skip", type=click.IntRange(min=0), default=0, help="Leave out the first so many rows.")
+@pass_cli
+def warm(
+    cli: Cli,
+    file: str,
+    stream: str | None,
+    series: str,
+    name: str,
+    time_: str,
+    value: str,
+    features: str,
+    labels: str,
+    rate: float | None,
+    limit: int | None,
+    skip: int,
+) -> None:
+    """Load the history in FILE (CSV or JSON lines, gzip too) into a stream: it is learnt, and raises no alarm.
+
+    They go through the log like any others, so every worker and every replay learns the same. Each partition remembers
+    how far it has come with FILE (by its content): after an interruption just call it again. Load a series' history
+    before its live readings; what the contract refuses goes to the dead letters.
+    """
+    from oddtide.adapters.files.tables import TableOptions, open_table
+
+    composition = cli.composition()
+    where = target(composition, stream, None)
+    options = TableOptions(
+        time=time_, series=series, value=value, features=names_in(features), labels=names_in(labels), name=name
+    )
+    source = _digest(file, options)
+    with open_table(file, options) as table:
+        for remark in table.notes:
+            note(remark)
+        with composition.admin() as admin:
+            if where.topic not in admin.names():
+                raise NotFoundError(f"There is no topic {where.topic!r}.", remedy="Run `oddtide topics create`.")
+        run = Run(where, rate=rate, limit=limit, done=skip, skip=skip, source=source)
+        with composition.writer() as writer:
+            push(run, table, writer)
+    emit_one({**run.summary(), "source": f"{source:016x}"}, output=cli.output)
+    if run.refused:
+        raise OddtideError(f"Of {file} {run.refused} row(s) are no readings and were not sent.")
+
+
+def _digest(file: str, options: object) -> int:
+    """Which source of history this is: the file's content, and how it is read."""
+    if file == "-":
+        raise UsageError(
+            "History is not read from standard input.",
+            remedy="Write it into a file: loading it again must find the same rows in the same order.",
+        )
+    digest = hashlib.blake2b(repr(options).encode(), digest_size=8)
+    try:
+        with Path(file).open("rb") as content:
+            while chunk := content.read(_CHUNK):
+                digest.update(chunk)
+    except OSError as error:
+        raise NotFoundError(f"{file} cannot be read: {error.strerror}.", remedy="Check the path.") from None
+    return int.from_bytes(digest.digest(), "big")
