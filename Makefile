@@ -19,10 +19,6 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # Where a PostgreSQL server can be started its tests run, and the coverage gate holds.
 POSTGRES := $(shell command -v initdb 2>/dev/null || ls /usr/lib/postgresql/*/bin/initdb 2>/dev/null | tail -n 1)
 GATE := 95
-# Coverage cannot see into compiled loops, so the tests marked `kernels` run a second time uncompiled; without the
-# measurements of quality, which take many readings and cover nothing more. Integers wrap there on purpose.
-NOT_UNCOMPILED := not rivers_on_shuttle and not on_real_series and not on_gaussian_noise
-
 help:  ## this list
 	@echo "make demo      install into .venv and see it work, on a real Kafka (Ctrl-C ends it)"
 	@echo "make test      the whole test suite with branch coverage (ARGS=... goes to pytest)"
@@ -42,11 +38,11 @@ install: $(VENV)/.installed
 
 test: $(VENV)/.installed-dev
 	@rm -f .coverage .coverage.*
-	@echo "# kernels once more, uncompiled, so that coverage sees their bodies"
-	@NUMBA_DISABLE_JIT=1 $(BIN)/coverage run -m pytest -q --no-header -m kernels -k '$(NOT_UNCOMPILED)' \
-	  -W 'ignore:overflow encountered:RuntimeWarning'
-	@echo "# the whole suite"
+ifeq ($(ARGS),)
+	@$(BIN)/python -m tests.lanes
+else
 	@$(BIN)/coverage run -m pytest $(ARGS)
+endif
 	@$(BIN)/coverage combine --quiet
 ifneq ($(ARGS),)
 	@echo "# a part of the suite was run: no coverage gate"
