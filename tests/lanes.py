@@ -51,12 +51,16 @@ def main(arguments: list[str] | None = None) -> int:
         uncompiled = _pytest(*UNCOMPILED, *_ASIDE, environment={"NUMBA_DISABLE_JIT": "1"})
         return _worst([uncompiled, _pytest(*_ASIDE, *(f"tests/{name}" for name in folders()))])
     began = time.monotonic()
-    with tempfile.TemporaryFile("w+") as log:
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
         command = [sys.executable, "-m", "tests.lanes", "second"]
         second = subprocess.Popen(command, cwd=TESTS.parent, stdout=log, stderr=subprocess.STDOUT)
         try:
             first = subprocess.Popen(
-                _command(*(f"tests/{name}" for name in FIRST)), cwd=TESTS.parent, stdout=subprocess.PIPE, text=True
+                _command(*(f"tests/{name}" for name in FIRST)),
+                cwd=TESTS.parent,
+                stdout=subprocess.PIPE,
+                encoding="utf-8",
+                errors="replace",
             )
             closing = _shown(first.stdout or ())
             codes = [first.wait(), second.wait()]

@@ -17,7 +17,7 @@ QUICK = [name for name, scenario in scenarios().items() if scenario.quick]
 #: Workers wait for sessions to end more than they work, so that two cores bear this many scenarios at once.
 AT_ONCE = 4
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(scope="module")
