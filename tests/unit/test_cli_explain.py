@@ -73,6 +73,18 @@ def test_an_ordinary_reading_has_an_account_too_and_it_is_what_detect_says() -> 
     assert "warming up 0/" in json.loads(line[0])["account"]["maturity"]
 
 
+def test_a_stream_of_the_settings_decides_everything() -> None:
+    Path("own.toml").write_text(
+        '[[streams]]\nname = "pumps"\nthreshold = { p_value = 1e-3 }\ncontract = { max_age_s = 1e9 }\n'
+        'detectors = ["ewma"]\n'
+    )
+    found = answer("--file", "pump.csv", "--row", str(SPIKE), "--config", "own.toml", "--stream", "pumps")
+    assert "threshold of 0.001" in found["account"]["alarm"]
+    wrong = run("--file", "pump.csv", "--row", "1", "--config", "own.toml", "--stream", "pumps", "--p-value", "0")
+    assert wrong.exit_code == 2
+    assert "threshold of 0" in answer("--file", "pump.csv", "--row", "160", "--p-value", "0")["account"]["alarm"]
+
+
 def test_names_cannot_write_over_the_screen_and_several_series_are_kept_apart() -> None:
     rows = "".join(f'{1_700_000_000 + i},"a\u202eb",{i % 5}\n{1_700_000_000 + i},b,{100 + i % 3}\n' for i in range(40))
     Path("two.csv").write_text(f"timestamp,series,value\n{rows}")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from oddtide.config.facade.scorer import Scorer
     from oddtide.streams.pipeline.plan import StreamPlan
 
-__all__ = ["detect"]
+__all__ = ["declared_plan", "detect"]
 
 _SHOWN_REFUSALS = 20
 _PROGRESS_S = 0.5
@@ -106,7 +106,7 @@ def detect(
         "profile": profile,
     }  # fmt: skip
     words = {key: word for key, word in words.items() if word not in (None, ())}
-    plan = _declared(cli, stream, words)
+    plan = declared_plan(cli, stream, words)
     with open_table(file, options) as table, ExitStack() as stack:
         for remark in table.notes:
             note(remark)
@@ -123,8 +123,8 @@ def _writable(path: Path) -> TextIO:
         raise StorageUnavailableError(f"{path} cannot be written: {error.strerror}.", remedy="Name another.") from None
 
 
-def _declared(cli: Cli, stream: str | None, words: dict[str, Any]) -> StreamPlan | None:
-    """The plan of the settings file, where one is asked for."""
+def declared_plan(cli: Cli, stream: str | None, words: dict[str, Any]) -> StreamPlan | None:
+    """The plan of the settings file, where one is asked for; ``words`` are options that would contradict it."""
     if stream is None and cli.config is None:
         return None
     if words:

@@ -44,7 +44,8 @@ _WIDEST = 120
               help="With --file: as detect has it; may be repeated.  [default: ewma]")  # fmt: skip
 @click.option("--threshold", type=click.FloatRange(min=0), help="With --file: as detect has it.")
 @click.option("--p-value", type=click.FloatRange(0, 1), help="With --file: as detect has it.  [default: 1e-6]")
-@click.option("--false-share", type=click.FloatRange(0, 0.5), default=0.0, help="With --file: as detect has it.")
+@click.option("--false-share", type=click.FloatRange(0, 0.5), help="With --file: as detect has it.")
+@click.option("--stream", metavar="NAME", help="With --file: take everything from this stream of the settings file.")
 @click.option("--before", type=click.IntRange(min=0, max=10_000), default=200, show_default=True,
               help="So many verdicts of its series before it are looked at.")  # fmt: skip
 @click.option("--ascii", "ascii_", is_flag=True, help="Draw with plain characters.")
@@ -52,7 +53,7 @@ _WIDEST = 120
 def explain(
     cli: Cli, verdict: str | None, file: str | None, row: int | None, series: str, time_: str, value: str,
     features: str, name: str, detectors: tuple[str, ...], threshold: float | None, p_value: float | None,
-    false_share: float, before: int, ascii_: bool,
+    false_share: float | None, stream: str | None, before: int, ascii_: bool,
 ) -> None:  # fmt: skip
     """Say why the reading of VERDICT-ID was judged as it was: what was expected, how rare it is, why it raised an alarm
     or none, which detector drove it, and what that compared it with.
@@ -67,16 +68,19 @@ def explain(
         found = _logged(cli, verdict, before)
     else:
         from oddtide.adapters.files.tables import TableOptions, open_table
+        from oddtide.config.cli.detect import declared_plan
         from oddtide.config.facade.explaining import explain_row
         from oddtide.config.facade.plans import make_plan, needs_no_training
 
         options = TableOptions(time_, series, value, column_names(features), (), name)
+        words: dict[str, Any] = {
+            "detector": detectors, "threshold": threshold, "p_value": p_value, "false_share": false_share,
+        }  # fmt: skip
+        words = {key: word for key, word in words.items() if word not in (None, ())}
+        declared = declared_plan(cli, stream, words)
         needs_no_training(detectors or "ewma")
         with open_table(file, options) as table:
-            plan = make_plan(
-                table.features, detector=detectors or "ewma", threshold=threshold, p_value=p_value,
-                false_share=false_share,
-            )  # fmt: skip
+            plan = declared or make_plan(table.features, **words)
             found = explain_row(table.batches(), plan, _row(verdict, row, plan), before)
     for text in found.notes:
         note(text)
@@ -94,7 +98,7 @@ def _row(verdict: str | None, row: int | None, plan: StreamPlan) -> int:
     if key.version != plan.version:
         raise UsageError(
             f"The verdict was made by pipeline {key.version}; these options give {plan.version}.",
-            remedy="Give --detector, --threshold, --p-value and --false-share as for detect.",
+            remedy="Give --detector, --threshold, --p-value, --false-share or --stream as for detect.",
         )
     return int(key.offset)
 

@@ -36,6 +36,12 @@ def _text(x: float, y: float, text: str, anchor: str = "start", kind: str = "") 
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{kind}>{escape(text)}</text>'
 
 
+def _turned(x: float, y: float, text: str) -> str:
+    """Along an axis that goes up."""
+    place = f'transform="translate({x:.0f} {y:.0f}) rotate(-90)" text-anchor="middle"'
+    return f"<text {place}>{escape(text)}</text>"
+
+
 def _line(x1: float, y1: float, x2: float, y2: float, kind: str = "grid") -> str:
     return f'<line class="{kind}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
 
@@ -84,7 +90,7 @@ def curves(drawn: Sequence[Curve], x_name: str, y_name: str) -> str:
     for at in range(6):
         body.append(_text(left - 8, bottom - side * at / 5 + 4, f"{at / 5:g}", "end"))
         body.append(_text(left + side * at / 5, bottom + 16, f"{at / 5:g}", "middle"))
-    body += [_text(left + side / 2, bottom + 32, x_name, "middle"), _text(left + 6, top + 14, y_name)]
+    body += [_text(left + side / 2, bottom + 32, x_name, "middle"), _turned(18, (top + bottom) / 2, y_name)]
     for place, (name, x, y, threshold) in enumerate(drawn):
         dash = _DASHES[(place // _COLOURS + place) % len(_DASHES)]
         style = f'stroke="{colour(place)}" stroke-dasharray="{dash}"'
@@ -118,14 +124,18 @@ def scatter(points: Sequence[tuple[str, float, float]], x_name: str, y_name: str
     for at in range(6):
         y = bottom - (bottom - top) * at / 5
         body += [_line(left, y, right, y), _text(left - 8, y + 4, f"{at / 5:g}", "end")]
+    placed: list[tuple[float, float]] = []
     for place, (name, x, y) in enumerate(known):
         cx = left + (right - left) * (math.log10(x) - low) / (high - low)
         cy = bottom - (bottom - top) * y
         tip = f"<title>{escape(name)}: {number(round(x))} {escape(x_name)}, {escape(y_name)} {number(y)}</title>"
-        body.append(
-            f"<g>{tip}{mark(place % 3, cx, cy, colour(place))}{_text(cx + 9, cy + 4, _short(name), kind='name')}</g>"
-        )
-    body.append(_text((left + right) / 2, bottom + 34, x_name, "middle"))
+        beside = cy + 4
+        while any(abs(cx - a) < 150 and abs(beside - b) < 12 for a, b in placed):
+            beside += 4  # names that would overlap go below each other
+        placed.append((cx, beside))
+        named = _text(cx + 9, beside, _short(name, 28), kind="name")
+        body.append(f"<g>{tip}{mark(place % 3, cx, cy, colour(place))}{named}</g>")
+    body += [_text((left + right) / 2, bottom + 34, x_name, "middle"), _turned(18, (top + bottom) / 2, y_name)]
     return _svg(bottom + 44, f"{y_name} over {x_name}, a point for each detector.", body)
 
 

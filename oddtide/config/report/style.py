@@ -14,14 +14,14 @@ STYLE = """
 * { box-sizing: border-box; }
 body { margin:0; background:var(--page); color:var(--ink);
   font:15px/1.5 system-ui,-apple-system,"Segoe UI",sans-serif; }
-main { max-width:1100px; margin:0 auto; padding:28px 20px 60px; }
+main { max-width:1240px; margin:0 auto; padding:28px 20px 60px; }
 h1 { font-size:24px; margin:0 0 4px; } h2 { font-size:18px; margin:36px 0 10px; } h3 { margin:22px 0 8px; }
 p { margin:0 0 10px; } .soft { color:var(--soft); } code { font:13px/1.4 ui-monospace,Menlo,Consolas,monospace; }
 .lead { font-size:17px; max-width:75ch; }
 .cards { display:grid; grid-template-columns:repeat(auto-fit,minmax(190px,1fr)); gap:12px; margin:20px 0; padding:0; }
 .card { background:var(--card); border:1px solid var(--line); border-radius:10px; padding:12px 14px; list-style:none; }
 .card b { display:block; font-size:22px; font-variant-numeric:tabular-nums; } .card span { color:var(--soft); }
-.wide { overflow-x:auto; margin:0 0 14px; } table { border-collapse:collapse; width:100%; font-size:13.5px; }
+.wide { overflow-x:auto; margin:0 0 14px; } table { border-collapse:collapse; width:100%; font-size:13px; }
 caption { text-align:left; color:var(--soft); padding:0 0 6px; }
 th, td { text-align:left; padding:6px 10px 6px 0; border-bottom:1px solid var(--line); vertical-align:top; }
 th { color:var(--soft); font-weight:600; white-space:nowrap; }
