@@ -16,6 +16,7 @@ LONGEST = 320
 LONG_FOR_A_REASON = {
     "oddtide/streams/codecs/json_scan.py",
     "oddtide/domain/detection/mahalanobis_space.py",
+    "oddtide/domain/detection/past_scores.py",
     "oddtide/domain/detection/random_cut_trees.py",
     "oddtide/domain/detection/seasonal_profile.py",
     "oddtide/domain/detection/spot_tail.py",
