@@ -24,7 +24,7 @@ __all__ = ["Place", "Report", "Run", "Scenario", "play"]
 
 #: A worker must reach its fault, a group its end, a partition its next commit, within this: patience for a machine
 #: that does four things at once, not a promise of speed.
-PATIENCE_S = 120.0
+PATIENCE_S = 180.0
 
 
 @dataclass
