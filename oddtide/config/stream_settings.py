@@ -140,8 +140,8 @@ class ThresholdSettings(Section):
         default=0,
         ge=0,
         le=1_000_000_000,
-        description="For so many readings of the series after one that could raise an alarm only a stranger one can "
-        "(count).",
+        description="For so many readings of the series after one that could raise an alarm only a clearly stranger "
+        "one can, with less than a third of its p-value (count).",
     )
 
     @model_validator(mode="after")

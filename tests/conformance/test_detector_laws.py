@@ -101,7 +101,7 @@ def grown(kind: str, slots: int = 2) -> Detector:
 
 
 def columns(scores: Scores) -> Iterator[tuple[str, FloatArray]]:
-    for name in ("score", "p_value", "contributions", "seen", "expected", "lower", "upper"):
+    for name in ("score", "p_value", "contributions", "seen", "expected", "lower", "upper", "relevance"):
         column = getattr(scores, name)
         if column is not None:
             yield name, column

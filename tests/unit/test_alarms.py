@@ -34,6 +34,10 @@ def judged(rules: AlarmRules, p_values: list[float], slots: list[int] | None = N
     return found
 
 
+#: Half a unit of surprise.
+STRANGER = 10.0**-0.5
+
+
 def by_hand(rules: AlarmRules, p_values: list[float]) -> list[float]:
     """The same of one series, slowly."""
     found: list[float] = []
@@ -42,7 +46,7 @@ def by_hand(rules: AlarmRules, p_values: list[float]) -> list[float]:
         run = [1.0] * rules.min_duration + p_values[: i + 1]
         sustained = max(run[-rules.min_duration :])
         silent, left = left > 0, max(left - 1, 0)
-        if sustained == 1.0 or (silent and sustained >= peak):
+        if sustained == 1.0 or (silent and sustained >= STRANGER * peak):
             found.append(1.0)
             continue
         found.append(sustained)
@@ -72,7 +76,7 @@ def test_a_threshold_may_be_swept_afterwards(p_values: list[float], data: st.Dat
     threshold = data.draw(P)
     first = next((i for i, p in enumerate(p_values) if p <= threshold < 1.0), None)
     if first is not None:  # the first that crosses any threshold is an alarm at it
-        assert found[first] == p_values[first] or any(p < p_values[first] for p in p_values[:first])
+        assert found[first] == p_values[first] or any(STRANGER * p <= p_values[first] for p in p_values[:first])
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ def test_auto_is_expanded_into_what_it_stands_for() -> None:
 def test_auto_takes_nothing(spec: DetectorSpec) -> None:
     with pytest.raises(ConfigurationError, match="auto was given") as refused:
         expanded([spec], 1)
-    assert "spot" in str(refused.value.remedy)
+    assert "recent_range" in str(refused.value.remedy)
 
 
 def verdict(**fields: object) -> Verdict:

@@ -3,13 +3,15 @@
 *Direction* and *least effect*: only readings above (or below) what was expected, or at least so far from it, count; a
 change of a hundredth of a degree may be certain and still be of no interest. *Least duration*: so many readings of a
 series in a row must be strange; the least strange of them is what counts. *Refractory period*: after a reading that
-could raise an alarm, for so many readings of its series only a stranger one can; else one incident is a hundred alarms.
+could raise an alarm, for so many readings of its series only a clearly stranger one can, whose p-value is less than a
+third; else one incident is a hundred alarms, or ten while it grows.
 
 What is left is a p-value too, the *alarm p-value*: that of the reading, or 1 where it may raise no alarm. The threshold
 is held against it, and ``-log10`` of it is the verdict's ``alarm_score``. No rule looks at the threshold, so that a
 threshold may be swept over alarm scores afterwards, and gives the alarms that it would have given at the time (the
 refractory period is one of record peaks for that reason: a fixed silence after each alarm would depend on which ones
-were raised).
+were raised). What may be lost to a reading before it, which was not strange enough itself, is less than half a unit of
+surprise from the threshold.
 
 A reading of which nothing was expected has no direction and no effect: these two rules let it pass. Under planned work,
 while warming up, and where every feature is missing the p-value is 1, which also ends a run of strange readings.
@@ -36,6 +38,8 @@ __all__ = ["AlarmRules", "Alarms"]
 _DIRECTIONS = ("both", "above", "below")
 # Per series: readings judged, and how many of the refractory period are left.
 _COUNT, _LEFT = range(2)
+#: A reading that ends a refractory period has a p-value below this share of the last peak's (half a unit of surprise).
+_STRANGER = 10.0**-0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +114,7 @@ def _judge(
         counts[slot, _COUNT] += 1
         silent = counts[slot, _LEFT] > 0
         counts[slot, _LEFT] -= silent
-        if sustained == 1.0 or (silent and sustained >= peaks[slot]):
+        if sustained == 1.0 or (silent and sustained >= _STRANGER * peaks[slot]):
             out[i] = 1.0
             continue
         out[i] = sustained

@@ -39,6 +39,10 @@ of rest after an alarm) is 52 with 256 past scores and 60 with 1,024.
 pattern's level. It is a forecast by analogy (Lorenz 1969), made without the value. No band: how far it misses is not
 learnt. ``recall`` shows the earlier pattern that the newest one is compared with.
 
+``relevance``: how much patterns have to say of this series. Where the nearest earlier pattern is usually within .15
+units the series repeats itself, and a new pattern is news: 1. Towards .35 units (white noise has .7) it falls to .1: in
+noise every pattern is new. An ensemble weighs the detector by it; its own score and p-value stay as they are.
+
 *What is missing* (NaN) is left out: contribution 0, and the pattern closes over it. Times are not looked at. A long
 gap or irregular readings may therefore show as one strange pattern. A constant series has distance 0; its unit is a
 millionth of the level. Magnitudes beyond 1e30 are taken as 1e30, differences below 1e-30 as nothing. Change of units
@@ -75,7 +79,10 @@ from oddtide.domain.slots import SlotColumns
 
 __all__ = ["FARTHEST", "FLOOR", "Discord", "DiscordSettings"]
 
-_REVISION = 2
+_REVISION = 3
+# Usual distance of patterns, in units: at most this and the series repeats itself; at least that and it is noise.
+_REPEATS, _NOISE = 0.15, 0.35
+_LEAST = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +163,7 @@ class Discord(Calibrated):
         n, d = len(rows), len(self._features)
         check_rows(rows, len(self._columns), d)
         slots, values = columns(rows)
-        distance, expected, seen = np.empty((n, d)), np.empty((n, d)), np.empty(n, dtype=np.int64)
+        (distance, expected, usual), seen = np.empty((3, n, d)), np.empty(n, dtype=np.int64)
         own = self._columns
         state = own["past"], own["steps"], own["cells"], own["seen"]
         chosen = self._settings
@@ -166,7 +173,7 @@ class Discord(Calibrated):
             np.empty(chosen.scales),
             np.empty(chosen.scales),
         )
-        run_search(*state, slots, values, chosen.shingle, learn, room, distance, expected, seen)
+        run_search(*state, slots, values, chosen.shingle, learn, room, distance, expected, usual, seen)
         known = ~np.isnan(distance)
         raw = np.where(known, distance, 0.0)
         total = np.where(known.any(axis=1), raw.sum(axis=1), np.nan)
@@ -178,4 +185,5 @@ class Discord(Calibrated):
             contributions=np.where(valid[:, None], raw, 0.0),
             seen=seen,
             expected=np.where(valid[:, None], expected, np.nan),
+            relevance=np.clip((_NOISE - usual.mean(axis=1)) / (_NOISE - _REPEATS), _LEAST, 1.0),
         )

@@ -20,10 +20,11 @@ FLOOR = 1e-6
 #: The largest distance of a feature, in units.
 FARTHEST = 1e6
 
-# The state of one (slot, feature): values kept are relative to the anchor; level and mean absolute deviation from it.
-_ANCHOR, _LEVEL, _UNIT, _COUNT = range(4)
+# The state of one (slot, feature): values kept are relative to the anchor; level and mean absolute deviation from it;
+# the distance that patterns usually have, in units.
+_ANCHOR, _LEVEL, _UNIT, _COUNT, _USUAL = range(5)
 #: How many numbers that is.
-CELL = 4
+CELL = 5
 # The state of one (slot, feature, scale): values kept, sum of the block under way, distance of the last pattern.
 _FILLED, _SUM, _DISTANCE = range(3)
 #: How many numbers that is.
@@ -33,7 +34,7 @@ STEP = 3
 HUGE = 1e30
 _TINY = 1e-30
 _ALPHA = 0.001  # weight of the newest reading in level and unit
-_CLIP = 5.0  # units for which one reading counts at most
+_CLIP = 5.0  # units for which one reading, or one distance, counts at most
 
 
 @inlined
@@ -199,6 +200,14 @@ def _mean(distances: FloatArray, unit: float) -> float:
     return min(total / len(distances), FARTHEST) if not math.isnan(total) else math.nan
 
 
+@inlined
+def _learn_usual(cell: FloatArray, distance: float, before: int) -> None:
+    """Move the usual distance; there was none for the first ``before - 1`` values."""
+    if not math.isnan(distance):
+        weight = max(_ALPHA, 1.0 / max(cell[_COUNT] - before + 2.0, 1.0))
+        cell[_USUAL] += weight * (min(distance, _CLIP) - cell[_USUAL])
+
+
 @bare_kernel
 def run_search(
     past: NDArray[np.float32],
@@ -212,16 +221,19 @@ def run_search(
     work: tuple[FloatArray, FloatArray, FloatArray, FloatArray],
     distance: FloatArray,
     expected: FloatArray,
+    usual: FloatArray,
     seen_before: IntArray,
 ) -> None:
-    """Rows in order: (n, d) distances in units (NaN: none yet, or missing) and expected values, then learnt where
-    ``learning``. ``work`` is room: (2, history), (neighbours,), and twice (scales,)."""
+    """Rows in order: (n, d) distances in units (NaN: none yet, or missing), expected values and usual distances so far,
+    then learnt where ``learning``. ``work`` is room: (2, history), (neighbours,), and twice (scales,)."""
     room, best, said, distances = work
+    before = 2 * shingle << (steps.shape[2] - 1)
     for i in range(len(slots)):
         slot = slots[i]
         seen_before[i] = seen[slot]
         for j in range(values.shape[1]):
             distance[i, j] = expected[i, j] = math.nan
+            usual[i, j] = cells[slot, j, _USUAL]
             if math.isnan(values[i, j]):
                 continue
             cell, step = cells[slot, j], steps[slot, j]
@@ -234,6 +246,7 @@ def run_search(
             if learning:
                 cell[_ANCHOR] = anchor
                 _learn_unit(cell, value)
+                _learn_usual(cell, float(distance[i, j]), before)
                 _learn(past[slot, j], step, cell, newest, distances)
         if learning:
             seen[slot] = seen_before[i] + 1

@@ -54,6 +54,8 @@ class Scores:
     ``seen``           (n,) readings of the series learnt before this one; fewer than the warm-up for a detector that
                        has nothing to say of this row (it looks for seasons, and there is none), which isn't counted
     ``expected``, ``lower``, ``upper``  (n, d) or None where the method has none. NaN in a row means: none yet
+    ``relevance``      (n,) in [0, 1]: how much the method has to say of this series, as far as it can tell (a search
+                       for patterns where nothing comes back: 0); None: all it can. Only an ensemble looks at it
     """
 
     score: FloatArray
@@ -63,6 +65,7 @@ class Scores:
     expected: FloatArray | None = None
     lower: FloatArray | None = None
     upper: FloatArray | None = None
+    relevance: FloatArray | None = None
 
 
 @runtime_checkable

@@ -207,7 +207,7 @@ class Stages:
 
 
 def _ensemble(plan: StreamPlan) -> Ensemble | None:
-    return Ensemble() if len(plan.detectors) > 1 else None
+    return Ensemble([spec.kind for spec in plan.detectors]) if len(plan.detectors) > 1 else None
 
 
 def _alarms(plan: StreamPlan) -> Alarms | None:
