@@ -150,7 +150,7 @@ def test_of_two_that_ask_for_order_one_speaks() -> None:
     for values, speaks in ((rng.normal(size=(600, 5)), 0), (walk(rng, 600, 5), 1)):
         rows, specs = rows_of(values), auto_detectors(5)
         parts = [advanced(values, spec) for spec in specs]
-        ensemble = Ensemble()
+        ensemble = Ensemble(["neighbours", "mahalanobis"])
         ensemble.grow(1)
         found = ensemble.combine(rows.slots, parts, [10, 100], np.ones(600, dtype=np.bool_))
         assert (found.driver[10 : 3 * ASKED_EVERY] == 0).all()
