@@ -66,7 +66,7 @@ class DetectorSettings(Section):
     kind: str = Field(
         min_length=1,
         description="auto (what suits the number of features), ewma, half_space_trees, loda, mahalanobis, "
-        "neighbours, discord, random_cut_forest, seasonal, spot, range, river:<Class> or pyod:<Class>; "
+        "neighbours, discord, random_cut_forest, seasonal, counts, spot, range, river:<Class> or pyod:<Class>; "
         "`oddtide models` trains pyod.",
     )
     parameters: dict[str, Any] = Field(default_factory=dict, description="The detector's own parameters.")
@@ -105,7 +105,7 @@ class ThresholdSettings(Section):
         le=1.0,
         description="At or below this p-value; the share of ordinary readings that may be flagged. Unset: 1e-6, or "
         "1e-2 beside false_share, which moves the threshold below it. Detectors that are "
-        "calibrated on past scores (all but ewma, seasonal, spot and range) need thousands of readings "
+        "calibrated on past scores (all but ewma, seasonal, counts, spot and range) need thousands of readings "
         "for so small ones: give them 1e-3 to 1e-5, or a score.",
     )
     score: float | None = Field(

@@ -15,6 +15,7 @@ LONGEST = 320
 #: A kernel and what it is compiled of lie in one file: numba's cache looks at no other (statistics/kernels.py).
 LONG_FOR_A_REASON = {
     "oddtide/streams/codecs/json_scan.py",
+    "oddtide/domain/detection/count_laws.py",
     "oddtide/domain/detection/mahalanobis_space.py",
     "oddtide/domain/detection/past_scores.py",
     "oddtide/domain/detection/random_cut_trees.py",

@@ -26,6 +26,7 @@ from oddtide.domain.statistics.kernels import kernel
 
 def test_built_ins_are_built() -> None:
     assert known_detectors() == (
+        "counts",
         "discord",
         "ewma",
         "half_space_trees",

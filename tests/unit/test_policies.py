@@ -41,6 +41,7 @@ BY_ORDER = (
     DetectorSpec("random_cut_forest", {"trees": 3, "samples": 12, "horizon": 24, "calibration": 64}),
     DetectorSpec("spot", {"depth": 5, "calibration": 25, "peaks": 12, "patience": 4}),
     DetectorSpec("range", {"warm_up": 30, "memory": 40}),
+    DetectorSpec("counts", {"warm_up": 10}),
 )
 PLAN = StreamPlan("s", "t", detectors=BY_ORDER[:1], threshold=ThresholdRule(1e-4), profile_every=0)
 NOISE = np.random.default_rng(1).normal(10.0, 1.0, 60).tolist()

@@ -16,6 +16,7 @@ What is here, one algorithm a file:
   default: cheap, explains itself in the value's own unit, knows nothing of seasons or of features together.
 - ``seasonal``: is this usual for the hour? The cycle of the day and the week, found by itself, by the clock on the
   wall; silent where there is none.
+- ``counts``: is this too many, or too few for too long? Laws of small counts, mostly zero; silent of what is none.
 - ``half_space_trees``: is this combination of features unusual? Random partitions of the feature space, counted.
 - ``loda``: has anything like this been seen, looked at along many random cuts? Histograms; for many features.
 - ``mahalanobis``: do the features still go together as they did, and lie where they did? Hotelling's chart against a

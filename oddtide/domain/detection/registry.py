@@ -16,8 +16,14 @@ __all__ = ["Build", "build_detector", "known_detectors"]
 Build: TypeAlias = Callable[[DetectorSpec, tuple[str, ...]], Detector]
 
 
+def _counts(spec: DetectorSpec, features: tuple[str, ...]) -> Detector:
+    from oddtide.domain.detection.counts import Counts  # imported late: numba is slow to import
+
+    return Counts.from_spec(spec, features)
+
+
 def _discord(spec: DetectorSpec, features: tuple[str, ...]) -> Detector:
-    from oddtide.domain.detection.discord import Discord  # imported late: numba is slow to import
+    from oddtide.domain.detection.discord import Discord  # imported late, likewise
 
     return Discord.from_spec(spec, features)
 
@@ -77,6 +83,7 @@ def _range(spec: DetectorSpec, features: tuple[str, ...]) -> Detector:
 
 
 _BUILT_IN: Mapping[str, Build] = {
+    "counts": _counts,
     "discord": _discord,
     "ewma": _ewma,
     "half_space_trees": _half_space_trees,
