@@ -29,7 +29,12 @@ that lasts fills the body by its share of the past and becomes ordinary as that 
 are as large, that is the p-value's floor; where a quarter of all is beyond the threshold, it is set anew.
 
 *When to believe it.* Not before ``minimum`` scores (p 1 until then). From then on p-values are right on average over
-series, and on the cautious side while young.
+series of scores that go on as they did. Measured on series of 1,000 and 20,000 scores (150,000 to 800,000 in all):
+shares below 1e-2 to 1e-5 are 0 to 1.1 times what they say for normal, squared normal, exponential, autocorrelated (.9)
+and seasonal scores, the smaller the younger the series; up to 1.9, 3.5 and 4 times at 1e-3, 1e-4 and 1e-5 for Student's
+t with three degrees of freedom; 2 to 3 times for autocorrelation of .97 squared, which a thousand scores show too
+little of. Power has its price there: after 1,000 normal scores one of 6 has a p-value of 3e-5, one of 10 of 4e-6. A
+score whose law changes with time (a detector that still learns; a sum to which one is added) is graded by what it was.
 
 Score before learn: a score is graded by those before it. A positive factor changes nothing, a shift neither, beyond
 rounding: scores are kept in single precision (7 digits), so they shouldn't be tiny differences on a huge level. Beyond

@@ -29,11 +29,11 @@ own history; ``contributions`` are its parts. ``neighbours`` above 1 takes the k
 came ``k - 1`` times is still one. Patterns that overlap the newest one are no neighbours; neighbours may overlap each
 other.
 
-The p-value is by the series' own past scores (``calibration``). Scores of overlapping patterns depend on one another,
-so it is rough: p-values of 1e-2, 1e-3 and 1e-4 came 1.1 to 2.2 times too often on white noise, autoregressive noise
-(.9) and a noisy season, 2 to 7 times on a random walk (one run of 36,000 readings each). A larger ``calibration``
-pays where alarms must be few: NAB's standard score over the 30 series at hand (best threshold in sample, 100 readings
-of rest after an alarm) is 52 with 256 past scores and 60 with 1,024.
+The p-value is by the series' own past scores (``calibration``), in whose order it finds 76 % of UCR's anomalies, as
+many as the score does. Over the first 1,000 readings of a series (``benchmarks.quality``) p-values below 1e-2 to 1e-5
+come at most .6 times as often as they say on independent, autocorrelated (.9) and seasonal noise: distances fall while
+the history fills. On heavy tails (Student's t with three degrees of freedom) they come 2, 11, 40 and 75 times as often:
+one wild value makes strange patterns for as long as it is in one, so that a thousand readings hold few examples.
 
 ``expected``: how the earlier pattern whose first ``shingle - 1`` values are nearest went on, moved to the newest
 pattern's level. It is a forecast by analogy (Lorenz 1969), made without the value. No band: how far it misses is not

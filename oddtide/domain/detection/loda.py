@@ -21,11 +21,11 @@ the first window never saw counts as missing for good; with two features, where 
 scored then. Rescaling a feature changes nothing; moving it neither, unless
 its first window was constant (its sigma is then one millionth of its level). Time does not count.
 
-The p-value is calibrated by the series' own past scores (``calibration``). On Gaussian nulls (8 and 38 features,
-independent and autocorrelated by .9 and .99, 6 to 20 series of 12,000 readings) the share of p-values below 1e-2, 1e-3,
-1e-4 and 1e-5 was .7 to 2.1, 1.0 to 2.3, .9 to 1.9 and 0 to 2.9 times that. One feature needs only one cut, whose steps
-make tails rough: 1.7, 3, 14 and 80 times at worst (.99); young series (``benchmarks.quality``) have 2, 3 to 13 and 5
-to 76 times as many below 1e-3, 1e-4 and 1e-5. Take ``ewma`` there.
+The p-value is calibrated by the series' own past scores (``calibration``). On nulls (8 and 38 features,
+independent, autocorrelated by .9 and .99, and Student's t with four degrees of freedom; 40 and 12 series of 12,000
+readings, the first 3,000 left out) the share of p-values below 1e-2, 1e-3, 1e-4 and 1e-5 was .5 to .9, .2 to .9, 0 to
+1.3 and 0 to 1.9 times that. One feature needs only one cut, whose steps make tails rough: young series
+(``benchmarks.quality``) have .5 to .8, 1 to 2.1, .4 to 6 and 0 to 8 times as many. Take ``ewma`` there.
 
 State per series with the defaults: 1 KiB of past scores, 112 bytes a cut, 24 a feature and 16 more (1,164,
 6,820 and 7,540 bytes for 1, 8 and 38 features). Cost on one core of a busy machine, scored and learnt: 0.2, 2.1 and
