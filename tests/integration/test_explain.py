@@ -53,6 +53,11 @@ def test_every_verdict_is_explained_anomaly_or_not(history: History) -> None:
     assert shown.stdout.startswith("pump  ")
     assert "ANOMALY" in shown.stdout
 
+    history.push([reading(70, 5.0)])
+    early = run("explain", ident(history, 63))
+    assert early.exit_code == 0, early.stderr
+    assert "no worker has judged this reading yet" in early.stderr
+
     for name, code, says in (
         (ident(history, 60, 9), 3, "has no row 9: it holds 3 readings"),
         (ident(history, 61), 3, "was rejected, not_json"),

@@ -105,7 +105,7 @@ async def _computed(
     same = probe is not None and probe.plan.version == processor.plan.version  # else it changed with this very reading
     return Explained(
         verdict, processor.plan, tuple(before), recalled(probe, reading) if same else {},
-        _work(verdict, processor.in_force.planned_work), tuple(_doubts(live)),
+        _work(verdict, processor.in_force.planned_work), tuple(_doubts(live, offset)),
     )  # fmt: skip
 
 
@@ -146,10 +146,12 @@ def _work(verdict: Verdict, windows: tuple[PlannedWindow, ...]) -> PlannedWindow
     return next((each for each in windows if each.id == verdict.suppressed_by), None)
 
 
-def _doubts(live: Live) -> list[str]:
+def _doubts(live: Live, offset: int) -> list[str]:
     """What keeps it from being sure that this is what was published."""
     result = live.result
     notes = [*result.notes]
+    if not live.check.accounts_for(offset):
+        notes.append("no worker has judged this reading yet: so it will be, if nothing changes before that")
     if live.check.difference is not None:
         notes.append("the history computed anew differs from the ledger's: `oddtide replay --verify` says where")
     notes += [f"not verifiable here: {reason}" for reason in sorted(result.reasons)]

@@ -126,6 +126,10 @@ class HashCheck:
         """Whether a further entry is needed before the record at ``offset`` is folded."""
         return not self._over and self._known <= offset
 
+    def accounts_for(self, offset: int) -> bool:
+        """Whether the entries so far reach over the record at ``offset``."""
+        return self._known > offset
+
     def distrust(self, reason: str) -> None:
         """The state that folding begins with is not the one that was: a difference proves nothing."""
         self._tainted = reason
