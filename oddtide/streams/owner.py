@@ -246,11 +246,13 @@ class PartitionOwner:
         if control is None or self.dead or not self._inbox.empty:
             return
         try:
-            self.processor.apply(control)
-            self._put(self.processor.mark(), lambda: None)
+            await asyncio.to_thread(self.processor.apply, control)  # of a million series at once it takes long
+            outcome = self.processor.mark()
         except BaseException:
             self._torn = True
             raise
+        if not self.dead:
+            self._put(outcome, lambda: None)
 
     def _name_snapshot(self) -> None:
         """Name a snapshot in a record of its own, where no other is on its way."""

@@ -15,8 +15,9 @@ with one: an outage does not become the usual. For readings at random moments (P
 hundred gaps is about six mean gaps, so three times that is passed by one in 10^7 or 10^8; for a steady rhythm the third
 missed reading is the one. ``auto`` says nothing of a series before 17 readings, and nothing within ``least_s``.
 
-The idea is that of a watchdog timer; nothing here has a paper. Per series 64 bytes. A reading costs 20 to 30 ns among a
-thousand series, and a walk through a heap once a deadline.
+The idea is that of a watchdog timer; nothing here has a paper. Per series 64 bytes. A reading costs 8 to 40 ns among a
+thousand series, 30 to 120 among a million (the more, the fewer readings a series has within its deadline), an absence
+15 microseconds.
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ gave, and beyond them its tail. A series gives each of these pasts one number, i
 different series are exchangeable where series are, those of one series are not. So the p-value is that of a reading of
 a *new series of the same kind*, and honest as such whatever the values' distribution is. Measured over 3,600 new series
 (independent values of equal and of unequal scale, heavy tails, a random walk, autocorrelation .9; ages 0 to 31),
-p-values below .1, .05 and .01 came 1.06 times as often as they say at most, below .001 up to 2.8 times where tails are
-heavy. Over several features the smallest counts, times their number (Bonferroni).
+p-values below .1, .05 and .01 came at most 1.18, 1.13 and 1.06 times as often as they say, below .001 up to 2.8 times
+where tails are heavy. Over several features the smallest counts, times their number (Bonferroni).
 
 What it cannot know: whether a series that is unlike the others is sick or another kind of thing. Where there are
 kinds that differ, it is blunt, not wrong. Fewer than 50 earlier series give no p-value below 1. It speaks only of
@@ -25,7 +25,8 @@ verdicts of a series depend on other series of its partition.
 
 Ours; the conformal view of a new member of a group is Lei, Wasserman, "Distribution-free prediction bands" (2014), and
 Dunn, Wasserman, Ramdas, "Distribution-free prediction sets for two-layer hierarchical models", JASA 2023, which asks of
-each group one number as we do. Per series 16 bytes a feature; per partition ten calibrations a feature.
+each group one number as we do. Per series 16 bytes a feature; per partition ten calibrations a feature. A young reading
+takes some 0.1 microseconds more, any other nothing that could be measured.
 """
 
 from __future__ import annotations
