@@ -48,6 +48,7 @@ def test_how_rare_a_reading_is_in_words(p_value: float, says: str) -> None:
         ({}, {"alarm_level": 1e-9}, [], "above 1e-09, which is what the alarm budget allowed"),
         ({}, {"alarm_level": 1e-3, "is_anomaly": True}, [], "at or below 0.001, which"),
         ({}, {"suppressed_by": "w7"}, [], "planned work w7"),
+        ({}, {"suppressed_by": "history"}, [], "loaded as history"),
         ({}, {"maturity": 0.5, "seen": 15, "p_value": 1.0}, [], "warming up, 15 of 30"),
         ({}, {"maturity": 0.5, "seen": 15, "is_anomaly": True, "detector": "prior"}, [], "an alarm: p 1e-08"),
         ({"direction": "below"}, {}, [], "only readings below"),

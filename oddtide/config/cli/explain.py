@@ -150,10 +150,13 @@ def _print(found: Explained, output: str, ascii_: bool) -> None:
     if output != "table":
         click.echo(to_json(_document(found), indent=output == "json"))
         return
+    from oddtide.domain.detection.events import HISTORY
+
     plainly = ascii_ or not drawable(getattr(sys.stdout, "encoding", None) or "ascii")
     verdict = found.verdict
     width = min(shutil.get_terminal_size().columns, _WIDEST)
-    state = "ANOMALY" if verdict.is_anomaly else "planned work" if verdict.suppressed_by else "no anomaly"
+    quiet = {"": "no anomaly", HISTORY: "history"}.get(verdict.suppressed_by, "planned work")
+    state = "ANOMALY" if verdict.is_anomaly else quiet
     click.echo(f"{_printable(verdict.series)}  {verdict.time}  {state}\n")
     lines = draw([_point(each, verdict.feature) for each in (*found.before, verdict)], width=width, plain=plainly)
     if lines:

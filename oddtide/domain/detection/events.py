@@ -5,9 +5,12 @@ from __future__ import annotations
 from oddtide.domain.events import Event
 from oddtide.domain.readings import Rfc3339
 
-__all__ = ["AbsenceDetected", "AnomalyDetected", "FeatureVerdict", "SeriesReturned", "Verdict"]
+__all__ = ["HISTORY", "AbsenceDetected", "AnomalyDetected", "FeatureVerdict", "SeriesReturned", "Verdict"]
 
 import msgspec
+
+#: What a verdict is ``suppressed_by`` whose reading was loaded as history.
+HISTORY = "history"
 
 
 class FeatureVerdict(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 
 from oddtide.domain.detection.alarms import AlarmRules
-from oddtide.domain.detection.events import Verdict
+from oddtide.domain.detection.events import HISTORY, Verdict
 from oddtide.domain.detection.explain import reason
 from oddtide.domain.detection.threshold import ThresholdRule
 
@@ -64,6 +64,8 @@ def _count(number: float) -> str:
 
 def why_alarm(verdict: Verdict, threshold: ThresholdRule, rules: AlarmRules, before: Sequence[Verdict] = ()) -> str:
     """Why the reading is an anomaly, or what kept it from being one."""
+    if verdict.suppressed_by == HISTORY:
+        return "no alarm: it was loaded as history, which the detectors learn and nobody is told of"
     if verdict.suppressed_by:
         return f"no alarm: planned work {verdict.suppressed_by} was under way; the detectors did not learn the reading"
     if _unjudged(verdict):

@@ -15,14 +15,12 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
+from oddtide.domain.detection.events import HISTORY
 from oddtide.domain.detection.ports import Detector, Rows, Scores
 from oddtide.domain.observability.controls import PlannedWindow
 from oddtide.domain.readings import IntArray, Readings, parse_rfc3339
 
-__all__ = ["HISTORY", "PlannedWork", "Suppressed", "advance", "scattered"]
-
-#: What suppresses readings that were loaded as history: they are learnt, but no detections.
-HISTORY = "history"
+__all__ = ["PlannedWork", "Suppressed", "advance", "scattered"]
 
 BoolArray = NDArray[np.bool_]
 

@@ -12,12 +12,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from oddtide.domain.detection.events import HISTORY
 from oddtide.domain.quality.events import ContractViolated
 from oddtide.domain.quality.reasons import Reason
 from oddtide.domain.readings import Readings
 from oddtide.domain.slots import SlotState
 from oddtide.streams.codecs.decoded import Decoded, HistoryMarks
-from oddtide.streams.pipeline.planned_work import HISTORY, Suppressed
+from oddtide.streams.pipeline.planned_work import Suppressed
 
 __all__ = ["Warming", "loud", "with_history"]
 
