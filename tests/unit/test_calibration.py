@@ -132,6 +132,15 @@ def test_a_stretch_that_lasts_becomes_ordinary_slowly() -> None:
     assert np.median(p_values[5_800:]) > 0.1
 
 
+def test_with_hold_a_stretch_that_lasts_stays_strange_and_a_heavy_tail_is_still_learnt() -> None:
+    ordinary = np.random.default_rng(12).exponential(size=8_000)
+    stretch = np.where(np.arange(8_000) < 2_000, ordinary, ordinary + 12.0)
+    lasting = graded_on(Calibration(hold=1e-3), stretch)
+    assert lasting[2_000:].max() < 1e-3 < graded(stretch)[7_000:].min()
+    spikes = np.where(np.arange(8_000) % 50 == 49, ordinary + 12.0, ordinary)
+    assert np.median(graded_on(Calibration(hold=1e-3), spikes)[1_049::50]) > 1e-3
+
+
 def test_what_is_no_score_is_not_learnt() -> None:
     scores = np.abs(np.random.default_rng(11).normal(size=300))
     plain, with_gaps = graded(scores), graded(np.repeat(scores, 2) * np.tile([1.0, np.nan], 300))
@@ -148,7 +157,7 @@ def test_huge_and_equal_scores_give_no_nonsense() -> None:
 
 
 def test_memory_is_what_the_docstring_says() -> None:
-    assert Calibration().bytes_per_slot == 1_012
+    assert Calibration().bytes_per_slot == 1_020
     with pytest.raises(ConfigurationError, match="calibration"):
         Calibration(63)
 

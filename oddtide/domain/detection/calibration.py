@@ -28,6 +28,10 @@ times the past: one wild score makes the tail little heavier, and a tail that is
 that lasts fills the body by its share of the past and becomes ordinary as that grows: where at least four of the body
 are as large, that is the p-value's floor; where a quarter of all is beyond the threshold, it is set anew.
 
+*Held back.* A detector whose reference is frozen means that what is strange stays strange as long as it lasts. Its
+calibration must not learn it either: with ``hold``, of a stretch of scores whose p-values are below that only the first
+is learnt. Single strange scores are learnt all the same, so that a heavy tail is found out.
+
 *When to believe it.* Not before ``minimum`` scores (p 1 until then). From then on p-values are right on average over
 series of scores that go on as they did. Measured on series of 1,000 and 20,000 scores (150,000 to 800,000 in all):
 shares below 1e-2 to 1e-5 are 0 to 1.1 times what they say for normal, squared normal, exponential, autocorrelated (.9)
@@ -42,7 +46,7 @@ rounding: scores are kept in single precision (7 digits), so they shouldn't be t
 small, as far as ``(n + 1)**-4`` and a little more. NaN is no score: p 1, not learnt. Deterministic; which score of a
 block is kept is drawn from its number (SplitMix64).
 
-State per series: 1,012 bytes, whatever ``memory``. Cost: 0.1 microseconds a score over 1,000 series, half of that over
+State per series: 1,020 bytes, whatever ``memory``. Cost: 0.1 microseconds a score over 1,000 series, half of that over
 one.
 """
 
@@ -76,11 +80,11 @@ def tail_p_values(ordered: FloatArray, scores: FloatArray) -> FloatArray:
 
 class Calibration(InColumns):
     """Past scores per slot, which count for at most ``memory``. ``minimum`` scores are needed before a p-value is below
-    1."""
+    1. ``hold``: of scores in a row with a p-value below it only the first is learnt."""
 
-    def __init__(self, memory: int = MEMORY, minimum: int = 50) -> None:
+    def __init__(self, memory: int = MEMORY, minimum: int = 50, hold: float = 0.0) -> None:
         check_range("calibration", memory, 64, 1e9)
-        self.memory, self.minimum = memory, minimum
+        self.memory, self.minimum, self._hold = memory, minimum, hold
         blanks: dict[str, NDArray[Any]] = {
             "calibration_body": np.zeros(min(BODY, memory), dtype=np.float32),
             "calibration_peaks": np.zeros(PEAKS, dtype=np.float32),
@@ -102,7 +106,7 @@ class Calibration(InColumns):
         make a poor past); otherwise nothing changes. ``otherwise``: the p-values while too few are known (else 1)."""
         p_values = np.ones(len(scores)) if otherwise is None else otherwise.copy()
         learning = np.full(len(scores), learn) if keep is None else keep & learn
-        options = self.minimum, min(self.minimum, _TAIL_FROM), float(self.memory)
+        options = self.minimum, min(self.minimum, _TAIL_FROM), float(self.memory), self._hold
         own = self._columns
         state = own["calibration_body"], own["calibration_peaks"], own["calibration_numbers"]
         with np.errstate(over="ignore"):  # random bits, where it runs uncompiled

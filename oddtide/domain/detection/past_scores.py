@@ -24,10 +24,11 @@ SmallFloats: TypeAlias = NDArray[np.float32]
 BODY, PEAKS = 128, 65
 # Scores learnt, and for how many they count; log2 of how many one in the body stands for; how many are in body and
 # peaks; the tail's threshold, and readings beyond it; of the run under way its length, readings since it was last
-# beyond the threshold, its largest score; how often half of the body was let go; the scale of the fitted tail.
-(_LEARNT, _WORTH, _STRIDE, _FILLED, _KEPT, _THRESHOLD, _BEYOND, _RUN, _GAP, _TOP, _HALVED, _SCALE) = range(12)
+# beyond the threshold, its largest score; how often half of the body was let go; the scale of the fitted tail;
+# whether the last score learnt, or held back, was strange.
+(_LEARNT, _WORTH, _STRIDE, _FILLED, _KEPT, _THRESHOLD, _BEYOND, _RUN, _GAP, _TOP, _HALVED, _SCALE, _HELD) = range(13)
 # Behind them, for each shape: the sum of the peaks' logarithms, its weight.
-_FIT = 12
+_FIT = 13
 # Shapes of a generalised Pareto tail, heavy above 0, and a normal prior over them.
 _SHAPES = (-0.3, -0.2, -0.1, 0.02, 0.1, 0.2, 0.33, 0.5, 0.8)
 _LIKELY_SHAPE, _SHAPE_DOUBT = -0.05, 0.2
@@ -292,6 +293,13 @@ def _learn(body: SmallFloats, peaks: SmallFloats, own: FloatArray, score: float,
         own[_SCALE] = _fit(peaks, int(own[_KEPT]), own[_THRESHOLD], own[_FIT:])
 
 
+@inlined
+def _held_back(own: FloatArray, strange: bool) -> bool:
+    """Whether a score is not learnt since it is strange and one of its run was."""
+    before, own[_HELD] = own[_HELD] > 0.0, 1.0 if strange else 0.0
+    return strange and before
+
+
 @bare_kernel
 def grade_by_past(
     bodies: SmallFloats,
@@ -299,13 +307,14 @@ def grade_by_past(
     numbers: FloatArray,
     slots: IntArray,
     scores: FloatArray,
-    options: tuple[int, int, float],
+    options: tuple[int, int, float, float],
     learning: NDArray[np.bool_],
     out: FloatArray,
 ) -> None:
     """Rows in order: a p-value into ``out`` (left as it is where too few are known), then learnt where ``learning``.
-    NaN: p 1, not learnt. ``options``: scores needed, scores after which the tail is set, scores that count at most."""
-    minimum, first, memory = options
+    NaN: p 1, not learnt. ``options``: scores needed, scores after which the tail is set, scores that count at most, the
+    p-value below which of scores in a row one is learnt."""
+    minimum, first, memory, held = options
     for i in range(len(slots)):
         if math.isnan(scores[i]):
             out[i] = 1.0
@@ -313,7 +322,7 @@ def grade_by_past(
         slot, score = slots[i], np.float64(np.float32(min(max(scores[i], -_LARGEST), _LARGEST)))
         if numbers[slot, _LEARNT] >= minimum:
             out[i] = _p_value(bodies[slot], numbers[slot], score)
-        if learning[i]:
+        if learning[i] and not _held_back(numbers[slot], out[i] < held):
             _learn(bodies[slot], peaks[slot], numbers[slot], score, first, memory)
 
 
