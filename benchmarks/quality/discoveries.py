@@ -161,7 +161,7 @@ def _windowed(window: int) -> _Rule:
 
 #: What the shipped rule is compared with.
 RULES: dict[str, _Rule] = {
-    **{method: _budgeted(BudgetRule(NOMINAL, method)) for method in METHODS if method != "lord"},
+    **{method: _budgeted(BudgetRule(NOMINAL, method)) for method in METHODS if method != BudgetRule().method},
     "lord, never forgets": _budgeted(BudgetRule(NOMINAL, memory=0)),
     **{f"p <= {p:g}": _fixed(p) for p in _FIXED},
     **{f"BH, windows of {window:,}": _windowed(window) for window in _WINDOWS},

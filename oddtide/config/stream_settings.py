@@ -118,8 +118,10 @@ class ThresholdSettings(Section):
         description="At most this share of a partition's alarms false (fraction): the threshold follows what is found. "
         "0: a fixed threshold.",
     )
-    false_share_method: Literal["lord", "saffron", "addis"] = Field(
-        default="lord", description="Which online control of the false-discovery rate keeps that share."
+    false_share_method: Literal["lord", "saffron", "addis", "trailing"] = Field(
+        default="lord",
+        description="Which online control of the false-discovery rate keeps that share: LORD++, SAFFRON or ADDIS; or "
+        "trailing, which learns the level from all recent p-values, for detectors whose p-values have a floor.",
     )
     false_share_memory: int = Field(
         default=1_000_000,
