@@ -86,7 +86,8 @@ def test_the_first_verdict_that_differs_is_found(history: History) -> None:
     history.publish(batch=20, before=biased, partitions=[0])
     (found,) = answer("replay", "--verify", "-p", "0", code=6)
     assert (found["batch"], found["offset"], found["row"]) == ([60, 80], 63, 0)
-    assert found["detail"].startswith("verdict: score ")
+    assert found["detail"].startswith("verdict: features ")
+    assert ", own_score " in found["detail"]
     assert answer("replay", "--verify", "-p", "0", "--to", "60")[0]["status"] == "equal"
     (later,) = answer("replay", "--verify", "-p", "0", "--from", "150", code=6)
     assert later["offset"] == 63
