@@ -11,7 +11,7 @@ that the strangest readings of a long series would tie, and the score tells thos
 score alone, to see what calibration costs or gains: within a series that may be much, either way.
 
 *Alarms* are something else: NAB counts them, the others how readings are ordered. NAB is given the verdict's
-``alarm_score``, ties broken likewise, which is the surprise unless ``--alarms`` names rules (``refractory=100``). One
+``alarm_score``, ties broken likewise, under the rules that ``--alarms`` names (``refractory=50`` unless it does). One
 set of rules holds for everything; it alters no p-value.
 
 *What is reported.* NAB's standard score with the threshold chosen on the other files; the UCR archive's accuracy;

@@ -18,7 +18,7 @@ from pathlib import Path
 from benchmarks.kit import ROOT, note
 from benchmarks.quality.cases import DATA_SETS, data_folder
 from benchmarks.quality.discoveries import STREAMS
-from benchmarks.quality.folding import NO_RULES, split_names
+from benchmarks.quality.folding import split_names
 from benchmarks.quality.nulls import KINDS
 from benchmarks.quality.report import as_values, fdr_table, nulls_table, quality_table
 from benchmarks.quality.runs import Task, run_all
@@ -31,6 +31,8 @@ from oddtide.domain.errors import OddtideError
 #: Parts that make their readings themselves, by the kinds of them.
 _MADE = {"nulls": KINDS, "fdr": STREAMS}
 PARTS = (*DATA_SETS, *_MADE)
+#: One set for everything. An incident is one alarm, or a few while it grows; see docs/operations.md.
+RULES = AlarmRules(refractory=50)
 #: The longest first, so that no process is left alone with one at the end.
 _ORDER = ("ucr", "adbench", "smap_msl", "nulls", "fdr", "nab", "skab")
 
@@ -68,7 +70,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default=",".join(known_detectors()),
         help="as oddtide detect names them (ewma:alpha=0.1, river:HalfSpaceTrees); a+b for several on one stream",
     )
-    parser.add_argument("--alarms", type=_rules, default=NO_RULES, help="a stream's rules, as in refractory=100")
+    parser.add_argument(
+        "--alarms", type=_rules, default=RULES, help="a stream's rules, as in refractory=100 (default: refractory=50)"
+    )
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data", help="the labelled data's folder")
     parser.add_argument("--output", choices=("markdown", "json"), default="markdown")
     parser.add_argument("--jobs", type=int, default=min(os.cpu_count() or 1, 8), help="processes")

@@ -31,8 +31,9 @@ more what has been graded only loses (of ``auto`` on SKAB .09 of VUS-PR).
 Only *mature* members count: one that is warming up, or has found out that it has nothing to say of this series (it
 looks for seasons where there are none), stays out of the mean and does not cost the others anything. The *driver* is
 the mature member that weighs most, by its relevance times its surprise as counted (of equals the smallest p-value, then
-the first; the first of all while none is mature): score on its own scale, contributions, expectation and band are the
-driver's.
+the first; the first of all while none is mature): score on its own scale and contributions are the driver's.
+Expectation and band are those of the first mature member that has a band, whoever drives, so that they do not jump from
+one method to another, and a band holds the share that it promises; the driver's where none has one.
 
 Rows are judged one by one, in the order of the log, by what was known before: batches never matter. Rows under planned
 work are judged and not learnt. Bytes per series: those of a calibration. A stream with one detector has no such stage.
@@ -159,7 +160,10 @@ class Ensemble:
         said = np.where(several, np.maximum(10.0**-surprise, 1e-300), 1.0)
         graded = self._calibration.grade(slots, surprise, learn=True, keep=taught & several, otherwise=said)
         of_one = np.where(asked == 1, p_values[driver, rows], 1.0)
-        combined = replace(_of(parts, driver, rows), p_value=np.where(several, np.maximum(graded, said), of_one))
+        combined = replace(
+            _of(parts, driver, rows, seen >= warm_ups[:, None]),
+            p_value=np.where(several, np.maximum(graded, said), of_one),
+        )
         return Combined(combined, driver, warm_ups[driver])
 
     @property
@@ -184,23 +188,31 @@ class Ensemble:
         self._calibration.insert(slots, state)
 
 
-def _of(parts: Sequence[Scores], driver: IntArray, rows: IntArray) -> Scores:
-    """Each row as its driver has it; p-values are still the drivers' own."""
+def _of(parts: Sequence[Scores], driver: IntArray, rows: IntArray, mature: BoolArray) -> Scores:
+    """Each row as its driver has it, with the band of the first that has one; p-values are still the drivers' own."""
+    forecaster = driver.copy()
+    for k in range(len(parts) - 1, -1, -1):
+        lower = parts[k].lower
+        if lower is not None:
+            forecaster[mature[k] & ~np.isnan(lower).all(axis=1)] = k
     return Scores(
         score=np.stack([part.score for part in parts])[driver, rows],
         p_value=np.stack([part.p_value for part in parts])[driver, rows],
         contributions=np.stack([part.contributions for part in parts])[driver, rows],
         seen=np.stack([part.seen for part in parts])[driver, rows],
-        expected=_pick([part.expected for part in parts], driver, rows),
-        lower=_pick([part.lower for part in parts], driver, rows),
-        upper=_pick([part.upper for part in parts], driver, rows),
+        expected=_pick([part.expected for part in parts], forecaster),
+        lower=_pick([part.lower for part in parts], forecaster),
+        upper=_pick([part.upper for part in parts], forecaster),
     )
 
 
-def _pick(columns: Sequence[FloatArray | None], driver: IntArray, rows: IntArray) -> FloatArray | None:
+def _pick(columns: Sequence[FloatArray | None], whose: IntArray) -> FloatArray | None:
     present = next((column for column in columns if column is not None), None)
     if present is None:
         return None
-    none_yet = np.full_like(present, np.nan)
-    picked: FloatArray = np.stack([none_yet if column is None else column for column in columns])[driver, rows]
+    picked = np.full_like(present, np.nan)
+    for k, column in enumerate(columns):
+        if column is not None:
+            rows = np.flatnonzero(whose == k)
+            picked[rows] = column[rows]
     return picked
