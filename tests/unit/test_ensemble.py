@@ -113,8 +113,8 @@ def test_members_that_always_agree_are_no_evidence_twice() -> None:
     ensemble = Ensemble(["ewma"] * 3)
     ensemble.grow(1)
     p_values = judged(ensemble, np.stack([draws, draws, draws]))[1_000:]
-    assert (p_values <= 0.01).mean() < 0.016
-    assert (p_values <= 0.1).mean() < 0.13
+    assert (p_values <= 0.01).mean() < 0.03  # 0.01 ** 0.8: a quarter more surprise than the past grades
+    assert (p_values <= 0.1).mean() < 0.17
 
 
 def test_a_member_that_says_nothing_costs_nothing() -> None:
