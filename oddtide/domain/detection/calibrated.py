@@ -32,11 +32,12 @@ def silenced(scores: Scores, silent: NDArray[np.bool_], warm_up: int) -> Scores:
 
 class Calibrated(ABC):
     """Everything of a detector but its settings, its warm-up and the work on rows itself. ``_order`` is there for one
-    that asks whether a series' readings hang together in time."""
+    that asks whether a series' readings hang together in time, ``_spikes`` for one that grades single readings too."""
 
     _columns: SlotColumns
     _calibration: Calibration
     _order: Order | None = None
+    _spikes: Calibration | None = None
     _version: str
 
     @abstractmethod
@@ -82,10 +83,13 @@ class Calibrated(ABC):
     def insert(self, slots: IntArray, state: SlotState) -> None:
         """Replace the rows of ``slots``. Raises ``StateMismatchError`` for a state of other features or parameters."""
         self._columns.check(slots, state)
-        if self._order is not None:
-            self._order.check_state(slots, state)
+        for extra in self._extras():
+            extra.check_state(slots, state)
         for part in self._parts():
             part.insert(slots, state)
 
     def _parts(self) -> list[SlotColumns | InColumns]:
-        return [self._calibration, self._columns, *([] if self._order is None else [self._order])]
+        return [self._calibration, self._columns, *self._extras()]
+
+    def _extras(self) -> list[InColumns]:
+        return [part for part in (self._order, self._spikes) if part is not None]

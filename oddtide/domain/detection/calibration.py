@@ -80,17 +80,18 @@ def tail_p_values(ordered: FloatArray, scores: FloatArray) -> FloatArray:
 
 class Calibration(InColumns):
     """Past scores per slot, which count for at most ``memory``. ``minimum`` scores are needed before a p-value is below
-    1. ``hold``: of scores in a row with a p-value below it only the first is learnt."""
+    1. ``hold``: of scores in a row with a p-value below it only the first is learnt. ``name`` tells
+    two of one detector apart."""
 
-    def __init__(self, memory: int = MEMORY, minimum: int = 50, hold: float = 0.0) -> None:
+    def __init__(self, memory: int = MEMORY, minimum: int = 50, hold: float = 0.0, name: str = "calibration") -> None:
         check_range("calibration", memory, 64, 1e9)
-        self.memory, self.minimum, self._hold = memory, minimum, hold
+        self.memory, self.minimum, self._hold, self._name = memory, minimum, hold, name
         blanks: dict[str, NDArray[Any]] = {
-            "calibration_body": np.zeros(min(BODY, memory), dtype=np.float32),
-            "calibration_peaks": np.zeros(PEAKS, dtype=np.float32),
-            "calibration_numbers": np.zeros(NUMBERS),
+            f"{name}_body": np.zeros(min(BODY, memory), dtype=np.float32),
+            f"{name}_peaks": np.zeros(PEAKS, dtype=np.float32),
+            f"{name}_numbers": np.zeros(NUMBERS),
         }
-        self._columns = SlotColumns("calibration", blanks)
+        self._columns = SlotColumns(name, blanks)
 
     def grade(
         self,
@@ -107,8 +108,8 @@ class Calibration(InColumns):
         p_values = np.ones(len(scores)) if otherwise is None else otherwise.copy()
         learning = np.full(len(scores), learn) if keep is None else keep & learn
         options = self.minimum, min(self.minimum, _TAIL_FROM), float(self.memory), self._hold
-        own = self._columns
-        state = own["calibration_body"], own["calibration_peaks"], own["calibration_numbers"]
+        own, name = self._columns, self._name
+        state = own[f"{name}_body"], own[f"{name}_peaks"], own[f"{name}_numbers"]
         with np.errstate(over="ignore"):  # random bits, where it runs uncompiled
             grade_by_past(*state, slots, scores, options, learning, p_values)
         return p_values

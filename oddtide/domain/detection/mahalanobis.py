@@ -9,7 +9,14 @@ mean and covariance follow with that weight, an outlier by no more than ``clip``
 
 *Smoothed.* What is measured is not a reading but the exponentially weighted mean of readings (the chart of Lowry,
 Woodall, Champ and Rigdon, Technometrics 1992), its reference being that of the smoothed values: small faults that last
-stand out, a single spike counts by a share ``smooth``. For spikes set ``smooth = 1``, or put ``ewma`` beside it.
+stand out, a single spike counts by a share ``smooth``.
+
+*Spikes.* So beside it stands a chart of single readings, as Lucas and Saccucci (Technometrics 1990) advise for an
+exponentially weighted mean: how far is the feature that is farthest from what the others lead to expect of it, in
+sigmas of what that leaves over? It is calibrated by its own past and gets the share ``spikes`` of the p-value (weighted
+Bonferroni: Genovese, Roeder, Wasserman, Biometrika 2006): the p-value is the smaller of that of the distance over
+``1 - spikes`` and that of the reading over ``spikes``. Score, and contributions unless the single reading is the
+stranger of the two, are the distance's. On SKAB .929 became .934 by it, on SMAP/MSL .459 .476.
 
 *Sane.* The correlation matrix is shrunk towards independence by the oracle approximating share (Chen, Wiesel, Eldar and
 Hero, IEEE Trans. Signal Processing 2010), at least by ``shrink``: features that copy one another, or outnumber the
@@ -55,8 +62,8 @@ A missing feature has no say: the distance is that of the others alone, exactly,
 reference is learnt it counts as unchanged. A feature that the reference never saw never has a say. Time does not
 count, only the order of readings.
 
-State per series, all in arrays: ``8 d**2 + 72 d + 56`` bytes, and 1 KiB of past scores: 1,156 bytes for one feature,
-2,164 for 8, 15,364 for 38. Cost on one core of a busy machine, scored and learnt, 1,000 series (38 features: 100): 0.2,
+State per series, all in arrays: ``8 d**2 + 72 d + 56`` bytes, and 2 KiB of past scores: 2,176 bytes for one feature,
+3,184 for 8, 16,384 for 38. Cost on one core of a busy machine, scored and learnt, 1,000 series (38 features: 100): 0.2,
 0.6 and 1.7 microseconds a reading with 1, 8 and 38 features; 10 while a reference of 38 is learnt, 2.7 where 5 % of 38
 are missing. While the reference is learnt its matrix is factored eight times, with ``adapt`` once in ``4 d`` readings
 after that. One takes .7 ms for 38 features, 10 for 100, over a second for 256, and everything else waits: more than 128
@@ -99,8 +106,9 @@ class MahalanobisSettings:
     none); ``adapt``: weight of a reading in the reference once that is whole (0: frozen); ``clip``: most sigmas a
     feature by which it then counts; ``shrink``: least share of shrinkage; ``band``: share of ordinary readings inside
     ``lower .. upper``; ``calibration``: past scores that count at most; ``hold``: of scores in a row with p-values
-    below it the first is learnt by calibration (0: all are, so that what lasts becomes ordinary); ``rows``: ``any``, or
-    ``ordered`` to leave series whose readings do not hang together in time to others."""
+    below it the first is learnt by calibration (0: all are, so that what lasts becomes ordinary); ``spikes``: share of
+    the p-value that is for single readings (0: none); ``rows``: ``any``, or ``ordered`` to leave series whose readings
+    do not hang together in time to others."""
 
     reference: int = 400
     warm_up: int = 100
@@ -111,6 +119,7 @@ class MahalanobisSettings:
     band: float = 0.999
     calibration: int = MEMORY
     hold: float = 1e-3
+    spikes: float = 0.1
     rows: str = "any"
 
     def __post_init__(self) -> None:
@@ -121,6 +130,7 @@ class MahalanobisSettings:
         check_range("clip", self.clip, 0.5, 1e6)
         check_range("shrink", self.shrink, 1e-6, 1.0)
         check_range("hold", self.hold, 0.0, 1.0)
+        check_range("spikes", self.spikes, 0.0, 0.9)
         check_range("band", self.band, 0.5, 1.0 - 1e-12)
         if self.rows not in {"any", "ordered"}:
             raise ConfigurationError(f"Parameter rows is {self.rows!r}.", remedy="It takes any or ordered.")
@@ -156,6 +166,7 @@ class Mahalanobis(Calibrated):
             "counts": np.zeros(3, dtype=np.int64),
         }
         self._columns = SlotColumns("mahalanobis", blanks)
+        self._spikes = Calibration(chosen.calibration, name="spikes") if chosen.spikes > 0.0 else None
         self._order = Order(d) if chosen.rows == "ordered" else None
 
     @classmethod
@@ -182,10 +193,26 @@ class Mahalanobis(Calibrated):
         score = np.nan_to_num(told[:, 0])
         news = found[:, 4] > 0.0
         p_value = self._calibration.grade(slots, told[:, 0] ** 2, learn=learn, keep=news, otherwise=told[:, 1])
-        scores = Scores(score, p_value, _contributions(score, shares, values), seen, band[0], band[1], band[2])
+        if self._spikes is not None:
+            away, part = _away(values, band, self._options[6]), self._settings.spikes
+            alone = self._spikes.grade(slots, np.fmax.reduce(away, axis=1), learn=learn) / part
+            p_value = np.minimum(p_value / (1.0 - part), 1.0)
+            shares = np.where((alone < p_value)[:, None], np.nan_to_num(away) ** 2, shares)
+            p_value = np.minimum(p_value, alone)
+        contributions = _contributions(score, shares, values)
+        scores = Scores(score, p_value, contributions, seen, band[0], band[1], band[2])
         if self._order is None:
             return scores
         return silenced(scores, ~self._order.ask(slots, values, learn=learn), self.warm_up)
+
+
+def _away(values: FloatArray, band: FloatArray, half: float) -> FloatArray:
+    """(n, d) how many sigmas of what the others leave over each reading itself is from what they lead to expect; NaN
+    where that is not known."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        sigma = np.maximum(np.maximum((band[2] - band[0]) / half, FLOOR * np.abs(band[0])), 1e-150)
+        away: FloatArray = np.minimum(np.abs(values - band[0]) / sigma, FARTHEST)
+    return away
 
 
 def _contributions(score: FloatArray, shares: FloatArray, values: FloatArray) -> FloatArray:
