@@ -26,7 +26,7 @@ from benchmarks.quality.nulls import KINDS, LENGTH, SERIES, Null, autocorrelated
 from oddtide.config.facade.detecting import default_toolkit
 from oddtide.config.facade.inputs import open_input
 from oddtide.config.facade.scorer import Scorer
-from oddtide.domain.detection.alarm_budget import METHODS, AlarmBudget, BudgetRule
+from oddtide.domain.detection.alarm_budget import METHODS, AlarmBudget, BudgetRule, method_for
 from oddtide.domain.detection.threshold import ThresholdRule, largest_p
 from oddtide.domain.readings import FloatArray
 from oddtide.streams.codecs.decoded import Decoded
@@ -96,11 +96,9 @@ def _fold(detector: str, values: FloatArray) -> tuple[FloatArray, BoolArray, Boo
     """Alarm p-values, what is tested, what is found, of (rows, series) interleaved as they would arrive; seconds."""
     rows, series = values.shape
     names = np.array([f"null-{i:03d}" for i in range(series)])
-    plan = replace(
-        plan_of(detector, ("value",)),
-        alarm_budget=BudgetRule(NOMINAL),
-        threshold=ThresholdRule(largest_p(None, NOMINAL)),
-    )
+    plan = plan_of(detector, ("value",))
+    rule = BudgetRule(NOMINAL, method_for(spec.kind for spec in plan.detectors))
+    plan = replace(plan, alarm_budget=rule, threshold=ThresholdRule(largest_p(None, NOMINAL)))
     scorer = Scorer(plan, default_toolkit(), time.time_ns)
     p_values, tested, hits, seconds = [], [], [], 0.0
     step = _BATCH // series
@@ -161,7 +159,7 @@ def _windowed(window: int) -> _Rule:
 
 #: What the shipped rule is compared with.
 RULES: dict[str, _Rule] = {
-    **{method: _budgeted(BudgetRule(NOMINAL, method)) for method in METHODS if method != BudgetRule().method},
+    **{method: _budgeted(BudgetRule(NOMINAL, method)) for method in METHODS},
     "lord, never forgets": _budgeted(BudgetRule(NOMINAL, memory=0)),
     **{f"p <= {p:g}": _fixed(p) for p in _FIXED},
     **{f"BH, windows of {window:,}": _windowed(window) for window in _WINDOWS},

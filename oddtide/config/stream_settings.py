@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
@@ -11,6 +12,7 @@ from oddtide.config.sections import AlertSettings, Section
 
 if TYPE_CHECKING:
     from oddtide.domain.detection.alarm_budget import BudgetRule
+    from oddtide.domain.detection.ports import DetectorSpec
     from oddtide.domain.detection.threshold import ThresholdRule
     from oddtide.domain.quality.contract import Contract
     from oddtide.streams.pipeline.plan import StreamPlan
@@ -118,10 +120,11 @@ class ThresholdSettings(Section):
         description="At most this share of a partition's alarms false (fraction): the threshold follows what is found. "
         "0: a fixed threshold.",
     )
-    false_share_method: Literal["lord", "saffron", "addis", "trailing"] = Field(
-        default="lord",
+    false_share_method: Literal["lord", "saffron", "addis", "trailing"] | None = Field(
+        default=None,
         description="Which online control of the false-discovery rate keeps that share: LORD++, SAFFRON or ADDIS; or "
-        "trailing, which learns the level from all recent p-values, for detectors whose p-values have a floor.",
+        "trailing, which learns the level from all recent p-values, for detectors whose p-values have a floor. "
+        "Unset: lord where the one detector is ewma, spot or range, else trailing.",
     )
     false_share_memory: int = Field(
         default=1_000_000,
@@ -159,11 +162,12 @@ class ThresholdSettings(Section):
 
         return ThresholdRule(largest_p(self.p_value, self.false_share), self.score)
 
-    def budget(self) -> BudgetRule:
+    def budget(self, detectors: Sequence[DetectorSpec]) -> BudgetRule:
         """The budget that moves it."""
-        from oddtide.domain.detection.alarm_budget import BudgetRule
+        from oddtide.domain.detection.alarm_budget import BudgetRule, method_for
 
-        return BudgetRule(self.false_share, self.false_share_method, self.false_share_memory)
+        method = self.false_share_method or method_for(spec.kind for spec in detectors)
+        return BudgetRule(self.false_share, method, self.false_share_memory) if self.false_share else BudgetRule()
 
     def rules(self) -> dict[str, Any]:
         """The rules for alarms that are not left to their defaults."""
@@ -281,14 +285,15 @@ class StreamSettings(Section):
 
         light = "drift" not in self.model_fields_set and all(":" not in d.kind for d in self.detectors)
         named = [DetectorSpec(d.kind, dict(d.parameters), d.label) for d in self.detectors]
+        detectors = expanded(named, len(self.features))
         return StreamPlan(
             name=self.name,
             topic=self.topic_for(prefix),
             contract=self._contract(),
-            detectors=expanded(named, len(self.features)),
+            detectors=detectors,
             threshold=self.threshold.rule(),
             alarms=AlarmRules(**self.threshold.rules()),
-            alarm_budget=self.threshold.budget(),
+            alarm_budget=self.threshold.budget(detectors),
             drift=DriftPolicy(**self.drift.model_dump()),
             publish=self.publish,
             profile=self.profile or ("light" if light else "deep"),

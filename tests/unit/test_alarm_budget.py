@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oddtide.domain.detection.alarm_budget import METHODS, AlarmBudget, BudgetRule
+from oddtide.domain.detection.alarm_budget import METHODS, AlarmBudget, BudgetRule, method_for
 from oddtide.domain.detection.alarms import AlarmRules, Alarms
 from oddtide.domain.detection.ports import Scores
 from oddtide.domain.errors import ConfigurationError, StateMismatchError
@@ -173,6 +173,12 @@ def test_the_trailing_level_is_benjamini_and_hochbergs_over_what_came_before(p_v
             fit = steps[max(weights.sum(), 0.1 * memory) * steps <= SHARE * counts * (1.0 + 1e-12)]
             level = max([START / memory, *fit])
         assert found == pytest.approx(level)
+
+
+def test_a_stream_gets_the_method_that_suits_its_p_values() -> None:
+    assert [method_for(kinds) for kinds in (["ewma"], ["spot"], ["seasonal"], ["ewma", "spot"])] == [
+        "lord", "lord", "trailing", "trailing",
+    ]  # fmt: skip
 
 
 def test_where_p_values_have_a_floor_the_trailing_level_finds_what_none_could_pay_for() -> None:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from oddtide.domain.detection.alarm_budget import BudgetRule
+from oddtide.domain.detection.alarm_budget import BudgetRule, method_for
 from oddtide.domain.detection.auto import expanded
 from oddtide.domain.detection.ports import DetectorSpec
 from oddtide.domain.detection.threshold import ThresholdRule, largest_p
@@ -72,7 +72,7 @@ def make_plan(
         contract=Contract(features=rules, max_age_s=_ANY_TIME_S, max_ahead_s=_ANY_TIME_S),
         detectors=specs,
         threshold=rule if threshold is None else ThresholdRule(0.0 if p_value is None else p_value, threshold),
-        alarm_budget=BudgetRule(false_share),
+        alarm_budget=BudgetRule(false_share, method_for(spec.kind for spec in specs)) if false_share else BudgetRule(),
         profile=profile,
         profile_every=0,
     )

@@ -57,6 +57,7 @@ State: nine numbers a partition. Per test about 30 ns.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,7 +69,7 @@ from oddtide.domain.readings import FloatArray
 from oddtide.domain.slots import SlotState
 from oddtide.domain.statistics.kernels import bare_kernel
 
-__all__ = ["METHODS", "AlarmBudget", "BudgetRule"]
+__all__ = ["METHODS", "AlarmBudget", "BudgetRule", "method_for"]
 
 #: By method: the p-values, above the first and up to the second, whose tests are steps.
 _STEPS = {"lord": (0.0, 1.0), "saffron": (0.5, 1.0), "addis": (0.25, 0.5), "trailing": (0.0, 1.0)}
@@ -80,6 +81,17 @@ _NOTABLE, _OFTEN, _TOO_LARGE = 16, 1_024, 1e200
 _NAME = "alarm_budget"
 #: Of what is paid in, equal parts are spent over so many tests.
 _SCALES = 4.0 ** np.arange(3, 10)
+
+
+#: Detectors that have a distribution of their own: their p-values may be as small as the reading is strange.
+_WITHOUT_FLOOR = frozenset({"ewma", "spot", "range"})
+
+
+def method_for(kinds: Iterable[str]) -> str:
+    """The method for a stream with detectors of these kinds, where nobody says: ``lord`` for one without a floor under
+    its p-values, ``trailing`` for others and for several, whose common p-value is graded by the series' past."""
+    one, *others = kinds
+    return "lord" if one in _WITHOUT_FLOOR and not others else "trailing"
 
 
 @dataclass(frozen=True, slots=True)
