@@ -16,6 +16,7 @@ from oddtide.config.facade.inputs import open_input
 from oddtide.config.facade.plans import make_plan
 from oddtide.config.facade.scorer import Scorer
 from oddtide.domain.detection.alarms import AlarmRules
+from oddtide.domain.detection.ensemble import Ensemble
 from oddtide.domain.detection.ports import DetectorSpec, Scores
 from oddtide.domain.errors import ConfigurationError, UsageError
 from oddtide.domain.readings import FloatArray
@@ -163,9 +164,11 @@ def _surprise(p_value: FloatArray, score: FloatArray) -> FloatArray:
 
 
 def bytes_per_series(detector: str, features: int) -> int:
-    """Memory that the detector's state of one series takes, as the detector says."""
+    """Memory that the state of one series takes, as the detectors say, and the ensemble where they are several."""
     names = tuple(f"f{i}" for i in range(features))
-    return sum(_toolkit().detector(spec, names).bytes_per_slot for spec in plan_of(detector, names).detectors)
+    specs = plan_of(detector, names).detectors
+    together = Ensemble([spec.kind for spec in specs]).bytes_per_slot if len(specs) > 1 else 0
+    return together + sum(_toolkit().detector(spec, names).bytes_per_slot for spec in specs)
 
 
 def check_causality(detector: str, case: Case, found: Folded, alarms: AlarmRules = NO_RULES) -> None:

@@ -9,6 +9,7 @@ the verdict (see ``ensemble``).
 One value: three ways to find a number strange that fail on different series (the distance from a moving mean, records
 of all time, records of the newest 500 to 1,000 readings), and one to find a shape strange. Each is worth its bytes:
 without any one of them NAB's score, or UCR's accuracy, is lower. A fourth of the first sort, ``spot``, changed neither.
+The history of shapes is as long as lets a series' whole state, the ensemble's past included, stay below 8 KiB.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _ONE_VALUE = (
     DetectorSpec("ewma"),
     DetectorSpec("range"),
     DetectorSpec("range", {"memory": 500}, "recent_range"),
-    DetectorSpec("discord"),
+    DetectorSpec("discord", {"history": 416}),
 )
 #: Of these two one speaks: it depends on whether a series' readings hang together in time (``order``).
 _MANY_VALUES = (DetectorSpec("neighbours", {"rows": "unordered"}), DetectorSpec("mahalanobis", {"rows": "ordered"}))
