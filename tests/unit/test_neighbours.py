@@ -44,14 +44,14 @@ def by_definition(values: FloatArray, samples: int, horizon: int) -> tuple[Float
     sample: list[FloatArray] = []
     scores, expected = np.zeros(len(values)), np.full(values.shape, np.nan)
     for i, row in enumerate(values):
-        if i >= 4:
-            far = np.abs(row - np.array(sample)) / spread
+        if i >= 3:
+            far = np.abs(row - np.array(sample)) / np.sqrt(spread)
             far = far / (1 + far / 4.0)
             order = np.argsort(far.sum(axis=1), kind="stable")[: max(len(sample) * (samples // 4) // samples, 1)]
             scores[i], expected[i] = far[order].mean(), np.array(sample)[order].mean(axis=0)
         weight = 1.0 / min(i + 1, horizon)
         away = row - mean
-        mean, spread = mean + weight * away, spread + weight * (np.abs(away) - spread)
+        mean, spread = mean + weight * away, (1 - weight) * (spread + weight * away**2)
         if i == 0:
             mean, spread = row.copy(), np.zeros(values.shape[1])
         place = i if i < samples else int(mixed((1 + (i + 1) * 0x9E3779B97F4A7C15) % 2**64) * min(i + 1, horizon))
@@ -66,10 +66,10 @@ def test_it_is_its_definition() -> None:
     values = np.random.default_rng(0).normal(size=(300, 3)) * (1.0, 50.0, 0.01) + (0.0, -900.0, 7.0)
     found = advanced(values, samples=20, horizon=120)
     scores, expected = by_definition(values, samples=20, horizon=120)
-    np.testing.assert_allclose(found.score[10:], scores[10:], rtol=1e-4)
+    np.testing.assert_allclose(found.score[7:], scores[7:], rtol=1e-4)
     assert found.expected is not None
-    np.testing.assert_allclose(found.expected[10:], expected[10:], rtol=1e-4, atol=1e-4)
-    assert (found.score[:10] == 0.0).all()
+    np.testing.assert_allclose(found.expected[7:], expected[7:], rtol=1e-4, atol=1e-4)
+    assert (found.score[:7] == 0.0).all()
 
 
 def test_neither_units_nor_zero_points_matter() -> None:
@@ -152,8 +152,8 @@ def test_of_two_that_ask_for_order_one_speaks() -> None:
         parts = [advanced(values, spec) for spec in specs]
         ensemble = Ensemble(["neighbours", "mahalanobis"])
         ensemble.grow(1)
-        found = ensemble.combine(rows.slots, parts, [10, 100], np.ones(600, dtype=np.bool_))
-        assert (found.driver[10 : 3 * ASKED_EVERY] == 0).all()
+        found = ensemble.combine(rows.slots, parts, [7, 100], np.ones(600, dtype=np.bool_))
+        assert (found.driver[7 : 3 * ASKED_EVERY] == 0).all()
         assert (found.driver[200:] == speaks).all()
         np.testing.assert_array_equal(found.scores.p_value[200:], parts[speaks].p_value[200:])
         assert (parts[1 - speaks].score[200:] == 0.0).all()

@@ -24,9 +24,8 @@ State: TypeAlias = tuple[NDArray[np.float32], FloatArray, IntArray]
 #: past reaches back, seed.
 Options: TypeAlias = tuple[int, int, float, int, np.uint64]
 
-# What is kept per feature: its first value, and of differences from it the mean and the mean distance from the mean;
-# how many there were.
-_FIRST, _MEAN, _SPREAD, _KNOWN = range(4)
+# What is kept per feature: its first value, and of differences from it the mean and variance; how many there were.
+_FIRST, _MEAN, _VARIANCE, _KNOWN = range(4)
 #: How many numbers that is.
 CELL = 4
 # In counts, per series: readings seen, readings learnt (those with a feature at all).
@@ -36,7 +35,7 @@ _HUGE = 1e150
 _TINY = 1e-150
 #: The farthest from its first value that a value is told from others: what single precision holds.
 _REACH = 3e38
-#: The smallest spread, as a share of the level.
+#: The smallest standard deviation, as a share of the level.
 _FLOOR = 1e-6
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -69,15 +68,15 @@ def _place(x: FloatArray, cells: FloatArray, at: FloatArray) -> int:
 
 @inlined
 def _unit(cells: FloatArray, j: int) -> float:
-    """One over the spread of feature ``j``."""
+    """One over the standard deviation of feature ``j``."""
     level = abs(cells[_FIRST, j] + cells[_MEAN, j])
-    unit: float = 1.0 / max(cells[_SPREAD, j], _FLOOR * level, _TINY)
+    unit: float = 1.0 / max(math.sqrt(cells[_VARIANCE, j]), _FLOOR * level, _TINY)
     return unit
 
 
 @inlined
 def _far(difference: float, most: float) -> float:
-    """A distance in spreads, bounded smoothly by ``most``."""
+    """A distance in sigmas, bounded smoothly by ``most``."""
     return difference / (1.0 + difference / most)
 
 
@@ -151,7 +150,7 @@ def _learn_cells(x: FloatArray, at: FloatArray, cells: FloatArray, horizon: int)
         weight = 1.0 / min(cells[_KNOWN, j], float(horizon))
         away = at[j] - cells[_MEAN, j]
         cells[_MEAN, j] += weight * away
-        cells[_SPREAD, j] += weight * (abs(away) - cells[_SPREAD, j])
+        cells[_VARIANCE, j] = (1.0 - weight) * (cells[_VARIANCE, j] + weight * away * away)
 
 
 @inlined
