@@ -10,6 +10,12 @@ One value: three ways to find a number strange that fail on different series (th
 of all time, records of the newest 500 to 1,000 readings), and one to find a shape strange. Each is worth its bytes:
 without any one of them NAB's score, or UCR's accuracy, is lower. A fourth of the first sort, ``spot``, changed neither.
 The history of shapes is as long as lets a series' whole state, the ensemble's past included, stay below 8 KiB.
+
+Several values: one of two speaks of each series. Where readings hang together in time (``order``) it is
+``mahalanobis``: smoothed, against a frozen reference, with an eye on single readings; faults that last stay strange.
+Where they do not, and before the 96th reading, it is ``neighbours``: distance to a sample of the past. Detectors that
+were added to either (``loda``, ``ewma``, histograms and tails of each feature) cost more on one kind of data than they
+gained on the other: averaged in, noise of those that see nothing hides what one sees.
 """
 
 from __future__ import annotations
