@@ -240,7 +240,7 @@ def test_bonferroni_stays_a_probability(p_values: list[float], tests: int) -> No
         min_size=1, max_size=4,
     )
 )  # fmt: skip
-def test_the_combination_is_twice_the_mean_beyond_a_record_of_the_mature_while_there_is_no_past(
+def test_the_combination_is_nearly_twice_the_mean_beyond_a_record_of_the_mature_while_there_is_no_past(
     draw: list[list[tuple[float, float, int]]],
 ) -> None:
     needed = [5 + 3 * i for i in range(len(draw))]
@@ -263,13 +263,13 @@ def test_the_combination_is_twice_the_mean_beyond_a_record_of_the_mature_while_t
             max(-math.log10(part.p_value[row]) - 0.5 * math.log10(part.seen[row] + 1), 0.0) for part in parts
         ]  # fmt: skip
         driver = min(mature, key=lambda i: (-counts[i], float(parts[i].p_value[row]))) if mature else 0
-        twice = 2.0 * (sum(math.sqrt(counts[i]) for i in mature) / max(len(mature), 1)) ** 2
+        nearly_twice = 1.8 * (sum(math.sqrt(counts[i]) for i in mature) / max(len(mature), 1)) ** 2
         assert combined.driver[row] == driver
         assert combined.needed[row] == needed[driver]
         assert combined.scores.seen[row] == parts[driver].seen[row]
         assert combined.scores.score[row] == parts[driver].score[row]
         alone = parts[driver].p_value[row] if mature else 1.0
-        assert combined.scores.p_value[row] == pytest.approx(10.0**-twice if len(mature) > 1 else alone)
+        assert combined.scores.p_value[row] == pytest.approx(10.0**-nearly_twice if len(mature) > 1 else alone)
         if combined.scores.expected is not None:
             expected = combined.scores.expected[row, 0]
             assert expected == driver if driver % 2 else math.isnan(expected)

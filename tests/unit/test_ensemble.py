@@ -42,20 +42,20 @@ def beyond(p: float, seen: int) -> float:
     return max(min(-math.log10(p), 10.0) - 0.5 * math.log10(seen + 1), 0.0)
 
 
-def test_the_most_surprised_drives_and_the_mean_counts_twice() -> None:
+def test_the_most_surprised_drives_and_the_mean_counts_nearly_twice() -> None:
     combined = combine([scores(4.0, 0.02, 50, expected=1.0), scores(0.9, 0.001, 400), scores(0, 1.0, 3)], [30, 300, 9])
     assert combined.driver.tolist() == [1]
     assert combined.needed.tolist() == [300]
     roots = math.sqrt(beyond(0.02, 50)) + math.sqrt(beyond(0.001, 400))
-    assert -math.log10(combined.scores.p_value[0]) == pytest.approx(2.0 * (roots / 2.0) ** 2)
+    assert -math.log10(combined.scores.p_value[0]) == pytest.approx(1.8 * (roots / 2.0) ** 2)
     assert combined.scores.score[0] == 0.9
     assert combined.scores.expected is not None
-    assert combined.scores.expected[0, 0] == 1.0  # of the only one that has a band
+    assert combined.scores.expected[0, 0] == 1.0
 
 
 def test_a_mere_record_counts_by_half_of_its_surprise() -> None:
     record = combine([scores(0.1, 1e-4, 9_999), scores(0.1, 1e-4, 9_999)], [30, 30])
-    assert record.scores.p_value[0] == pytest.approx(1e-4)
+    assert record.scores.p_value[0] == pytest.approx(10.0 ** (-1.8 * 2.0))
 
 
 @pytest.mark.parametrize(("relevance", "surprise"), [(1.0, 0.5 + 6.0), (0.5, (0.5 + 0.5 * 6.0) / 0.75), (0.0, 1.0)])
@@ -64,14 +64,14 @@ def test_shapes_weigh_as_much_as_values_as_far_as_they_are_relevant(relevance: f
     shapes = replace(scores(0.7, 1e-6, 500), relevance=np.array([relevance]))
     parts = [scores(0.0, 1.0, 99), scores(3.0, 1e-3, 99), shapes]
     combined = combine(parts, [30, 30, 200], ["range", "ewma", "discord"])
-    assert -math.log10(combined.scores.p_value[0]) == pytest.approx(surprise)
+    assert -math.log10(combined.scores.p_value[0]) == pytest.approx(0.9 * surprise)
     assert combined.driver[0] == (2 if relevance else 1)
 
 
 def test_agreement_counts_for_more_than_one_loud_voice() -> None:
     loud = combine([scores(9.0, 1e-300, 99), scores(0.0, 1.0, 99)], [30, 30])
     both = combine([scores(5.0, 1e-6, 99), scores(5.0, 1e-6, 99)], [30, 30])
-    assert both.scores.p_value[0] < loud.scores.p_value[0] == pytest.approx(10.0 ** (-2.0 * 9.0 / 4.0))
+    assert both.scores.p_value[0] < loud.scores.p_value[0] == pytest.approx(10.0 ** (-1.8 * 9.0 / 4.0))
 
 
 def test_while_none_is_mature_the_first_speaks() -> None:
@@ -83,7 +83,7 @@ def test_while_none_is_mature_the_first_speaks() -> None:
 def parts_of(p_values: FloatArray) -> list[Scores]:
     """(k, n) p-values as what k mature detectors say of n rows."""
     n = p_values.shape[1]
-    return [Scores(-np.log(p), p, -np.log(p)[:, None], np.full(n, 9)) for p in p_values]
+    return [Scores(-np.log(p), p, -np.log(p)[:, None], np.full(n, 99)) for p in p_values]
 
 
 def judged(ensemble: Ensemble, p_values: FloatArray, taught: bool = True) -> FloatArray:
@@ -99,7 +99,7 @@ def with_past(members: int) -> Ensemble:
     return ensemble
 
 
-def test_p_values_are_never_below_what_the_series_past_allows() -> None:
+def test_p_values_are_not_far_below_what_the_series_past_allows() -> None:
     """Members that were often very surprised are not believed when they are so once more."""
     calm, excited = with_past(2), with_past(2)
     judged(excited, np.full((2, PAST), 1e-5))

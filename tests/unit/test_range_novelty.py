@@ -130,3 +130,15 @@ def test_the_strangest_feature_drives() -> None:
 def test_wrong_parameters_are_refused(parameters: dict[str, object]) -> None:
     with pytest.raises(ConfigurationError):
         RangeNovelty.from_spec(DetectorSpec("range", parameters), ("a",))
+
+
+def test_what_is_not_loud_is_not_told() -> None:
+    values = np.random.default_rng(3).normal(size=(400, 1))
+    values[-1] = 40.0
+    loud, plain = run(values, loud=1e-8), run(values)
+    told = loud.p_value < 1.0
+    assert told.tolist() == [False] * 399 + [True]
+    assert loud.relevance is not None
+    np.testing.assert_array_equal(loud.relevance, told)
+    assert loud.p_value[-1] == plain.p_value[-1]
+    assert plain.relevance is None

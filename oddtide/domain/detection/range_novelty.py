@@ -52,15 +52,18 @@ _REVISION = 1
 @dataclass(frozen=True, slots=True)
 class RangeNoveltySettings:
     """``warm_up``: readings before scores are valid; ``memory``: readings after which the range begins to forget (0:
-    never); ``band``: the share of ordinary readings inside ``lower .. upper``."""
+    never); ``band``: the share of ordinary readings inside ``lower .. upper``; ``loud``: p-values above it are told as
+    1 (valid still), and then the detector has no relevance to an ensemble."""
 
     warm_up: int = 50
     memory: int = 0
     band: float = 0.999
+    loud: float = 1.0
 
     def __post_init__(self) -> None:
         check_range("warm_up", self.warm_up, 30, 1_000_000)
         check_range("memory", self.memory, 30 if self.memory else 0, 1e9)
+        check_range("loud", self.loud, 1e-300, 1.0)
         check_range("band", self.band, 0.5, 1.0 - 1e-5)
 
 
@@ -116,12 +119,16 @@ class RangeNovelty(InColumns):
         own = self._columns
         state = own["tops"], own["cells"], own["seen"]
         run_records(*state, slots, values, learn, self._options, np.empty(3), out, seen, contributions, band)
+        p_values = out[:, 1].copy()
+        quiet = p_values > self._settings.loud
+        p_values[quiet] = 1.0
         return Scores(
             score=out[:, 0].copy(),
-            p_value=out[:, 1].copy(),
+            p_value=p_values,
             contributions=contributions,
             seen=seen,
             expected=band[0],
             lower=band[1],
             upper=band[2],
+            relevance=None if self._settings.loud == 1.0 else np.where(quiet, 0.0, 1.0),
         )
