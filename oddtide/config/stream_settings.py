@@ -68,7 +68,7 @@ class DetectorSettings(Section):
     kind: str = Field(
         min_length=1,
         description="auto (what suits the number of features), ewma, half_space_trees, loda, mahalanobis, "
-        "neighbours, discord, random_cut_forest, seasonal, counts, spot, range, river:<Class> or pyod:<Class>; "
+        "neighbours, discord, random_cut_forest, seasonal, counts, midas, spot, range, river:<Class> or pyod:<Class>; "
         "`oddtide models` trains pyod.",
     )
     parameters: dict[str, Any] = Field(default_factory=dict, description="The detector's own parameters.")

@@ -11,6 +11,7 @@ import functools
 import itertools
 import pickle
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from oddtide.adapters.river.models import available as river_models
 from oddtide.domain.detection import Adoptable, Detector, DetectorSpec, Rows, Scores, build_detector, known_detectors
 from oddtide.domain.detection.registry import Build
 from oddtide.domain.errors import StateMismatchError, UsageError
-from oddtide.domain.readings import FloatArray, IntArray
+from oddtide.domain.readings import FloatArray, IntArray, LabelsColumn
 from oddtide.domain.slots import SlotState
 
 FEATURES = ("flow", "pressure")
@@ -36,6 +37,7 @@ QUICK: dict[str, dict[str, object]] = {
     "half_space_trees": {"window": 16, "height": 4, "trees": 4, "calibration": 64},
     "loda": {"window": 8, "cuts": 10, "memory": 20, "calibration": 64},
     "mahalanobis": {"reference": 24, "warm_up": 12, "calibration": 64},
+    "midas": {"tick": 40_000.0, "memory": 20, "tame": 4.0, "width": 16, "warm_up": 60, "calibration": 64},
     "neighbours": {"samples": 12, "horizon": 24},
     "random_cut_forest": {"trees": 3, "samples": 12, "horizon": 24, "calibration": 64},
     "seasonal": {"season": "daily", "cycles": 2, "bins": 6, "warm_up": 60},
@@ -90,11 +92,13 @@ def series(detector: Detector, *, slots: int = 2, extra: int = 24, seed: int = 0
     values[n // 2] = np.nan
     if detector.version.startswith("counts/"):  # which has nothing to say of anything else
         values = np.round(values)
-    return as_rows(rng.permutation(np.repeat(np.arange(slots), per_slot)), values)
+    ends = np.random.default_rng(seed).integers(0, 4, size=(n, 2)).tolist()
+    labels = LabelsColumn.of({"source": f"host {a}", "target": f"host {b}"} for a, b in ends)
+    return replace(as_rows(rng.permutation(np.repeat(np.arange(slots), per_slot)), values), labels=labels)
 
 
 def part(rows: Rows, where: slice | NDArray[np.bool_]) -> Rows:
-    return Rows(rows.slots[where], rows.times[where], rows.values[where])
+    return rows.take(np.arange(len(rows))[where])
 
 
 def grown(kind: str, slots: int = 2) -> Detector:
@@ -175,7 +179,7 @@ def test_the_future_never_matters(kind: str) -> None:
     values = rows.values.copy()
     values[half:] = values[half:] * -3.0 + 7.0
     known = grown(kind).advance(part(rows, slice(0, half)))
-    other = grown(kind).advance(Rows(rows.slots, rows.times, values))
+    other = grown(kind).advance(replace(rows, values=values))
     for name, column in columns(known):
         np.testing.assert_array_equal(column, getattr(other, name)[:half], err_msg=name)
 
@@ -209,7 +213,7 @@ def test_an_extracted_state_fits_any_slot_among_other_series(kind: str) -> None:
     other.insert(np.array([6, 4]), detector.extract(np.array([2, 0])))
     mine = future.slots != 1
     moved = np.where(future.slots == 2, 6, np.where(future.slots == 0, 4, 1))
-    told = other.advance(as_rows(moved, future.values, future.times))
+    told = other.advance(replace(future, slots=moved))
     for name, column in columns(detector.advance(future)):
         np.testing.assert_array_equal(column[mine], getattr(told, name)[mine], err_msg=name)
 
@@ -249,7 +253,7 @@ def test_a_forgotten_series_is_one_never_seen(kind: str) -> None:
     detector.advance(rows)
     detector.forget(np.array([1, 2]))
     again = series(detector, slots=1, seed=8)
-    again = as_rows(np.ones(len(again)), again.values)
+    again = replace(again, slots=np.ones(len(again), dtype=np.int64))
     assert pickle.dumps(detector.extract(np.array([1, 2]))) == pickle.dumps(grown(kind, 3).extract(np.array([1, 2])))
     assert_same(detector.advance(again), grown(kind, 3).advance(again))
 
@@ -259,7 +263,7 @@ def test_a_slot_without_a_past_takes_one_away(kind: str) -> None:
     rows = series(detector, slots=3, seed=21)
     detector.advance(rows)
     detector.insert(np.array([1]), grown(kind, 3).extract(np.array([2])))
-    again = as_rows(np.ones(len(rows)), rows.values)
+    again = replace(rows, slots=np.ones(len(rows), dtype=np.int64))
     assert_same(detector.advance(again), grown(kind, 3).advance(again))
 
 
@@ -268,7 +272,7 @@ def test_series_are_independent(kind: str) -> None:
     together = grown(kind).advance(rows)
     for slot in (0, 1):
         mine = rows.slots == slot
-        alone = grown(kind, 6).advance(as_rows(np.full(mine.sum(), 5), rows.values[mine], rows.times[mine]))
+        alone = grown(kind, 6).advance(replace(part(rows, mine), slots=np.full(mine.sum(), 5)))
         for name, column in columns(alone):
             np.testing.assert_array_equal(column, getattr(together, name)[mine], err_msg=name)
 

@@ -83,7 +83,7 @@ def test_the_forms_that_producers_are_shown_are_readings() -> None:
 
     assert decoded.refusals == []
     assert len(decoded.readings) == len(forms) + 1
-    assert set(decoded.readings.series) == {"pump-1"}
+    assert set(decoded.readings.series) == {"pump-1", "office"}
 
 
 def check(monkeypatch: pytest.MonkeyPatch, folder: Path, text: str) -> list[str]:

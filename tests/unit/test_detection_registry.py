@@ -32,6 +32,7 @@ def test_built_ins_are_built() -> None:
         "half_space_trees",
         "loda",
         "mahalanobis",
+        "midas",
         "neighbours",
         "random_cut_forest",
         "range",

@@ -45,8 +45,8 @@ def detect_anomalies(
     """The anomalies in ``data``: a path, an array, a list, columns by name, or an iterable of readings.
 
     ``detector``   ``ewma``, ``half_space_trees``, ``loda``, ``mahalanobis``, ``neighbours``, ``discord``,
-                   ``random_cut_forest``, ``seasonal``, ``counts``, ``spot``, ``range``, ``river:<Class>``,
-                   parameters after a
+                   ``random_cut_forest``, ``seasonal``, ``counts``, ``midas``, ``spot``, ``range``,
+                   ``river:<Class>``, parameters after a
                    colon (``"ewma:alpha=0.1"``); or several, whose p-values are then combined (Bonferroni)
     ``threshold``  a score from which a reading is an anomaly; alone it replaces the p-value rule
     ``p_value``    or a p-value down to which it is one (default 1e-6: one ordinary reading in a million)

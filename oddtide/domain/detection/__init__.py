@@ -28,6 +28,8 @@ What is here, one algorithm a file:
   trees over a sample that moves on; also of shapes (``shingle``), also of features together.
 - ``spot``: how probable is a value this far out? Extreme-value tails on both sides of a moving mean.
 - ``range``: is this a record, and by how much? The outermost readings so far, and nothing else.
+- ``midas``: who talks to whom, far more often than usual? Bursts of edges in a graph, by two labels of each reading
+  (``label_hashes``: labels as numbers).
 - ``order``: do a series' readings hang together in time, or are they rows in any order? What of ``mahalanobis`` and
   ``neighbours`` suits it.
 - ``calibration``: p-values from past scores alone, for detectors that have no distribution of their own

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
-from oddtide.domain.readings import FloatArray, IntArray
+from oddtide.domain.readings import FloatArray, IntArray, LabelsColumn
 from oddtide.domain.slots import SlotState
 
 __all__ = ["Adoptable", "Detector", "DetectorSpec", "Pattern", "Recalls", "Rows", "Scores"]
@@ -33,14 +33,22 @@ class DetectorSpec:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """``n`` rows in log order: ``slots`` (n,), ``times`` (n,) ns, ``values`` (n, d). NaN marks a missing feature."""
+    """``n`` rows in log order: ``slots`` (n,), ``times`` (n,) ns, ``values`` (n, d). NaN marks a missing feature.
+    ``labels`` are the readings' own, or None where none has any; nobody parses them but a detector that looks at them.
+    """
 
     slots: IntArray
     times: IntArray
     values: FloatArray
+    labels: LabelsColumn | None = None
 
     def __len__(self) -> int:
         return len(self.slots)
+
+    def take(self, where: IntArray) -> Rows:
+        """Those at the positions ``where``."""
+        labels = self.labels.take(where) if self.labels is not None else None
+        return Rows(self.slots[where], self.times[where], self.values[where], labels)
 
 
 @dataclass(frozen=True, slots=True)

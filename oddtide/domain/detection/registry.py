@@ -52,6 +52,12 @@ def _mahalanobis(spec: DetectorSpec, features: tuple[str, ...]) -> Detector:
     return Mahalanobis.from_spec(spec, features)
 
 
+def _midas(spec: DetectorSpec, features: tuple[str, ...]) -> Detector:
+    from oddtide.domain.detection.midas import Midas  # imported late, likewise
+
+    return Midas.from_spec(spec, features)
+
+
 def _neighbours(spec: DetectorSpec, features: tuple[str, ...]) -> Detector:
     from oddtide.domain.detection.neighbours import Neighbours  # imported late, likewise
 
@@ -89,6 +95,7 @@ _BUILT_IN: Mapping[str, Build] = {
     "half_space_trees": _half_space_trees,
     "loda": _loda,
     "mahalanobis": _mahalanobis,
+    "midas": _midas,
     "neighbours": _neighbours,
     "random_cut_forest": _random_cut_forest,
     "seasonal": _seasonal,

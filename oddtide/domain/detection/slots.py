@@ -21,6 +21,8 @@ def check_rows(rows: Rows, slots: int, features: int) -> None:
             f"The values have shape {rows.values.shape}, not ({len(rows)}, {features}).",
             remedy="Give one column per feature of the stream.",
         )
+    if rows.labels and len(rows.labels) != len(rows):
+        raise UsageError(f"There are {len(rows.labels)} labels for {len(rows)} rows.", remedy="Give each row its own.")
     if len(rows) and not 0 <= int(rows.slots.min()) <= int(rows.slots.max()) < slots:
         raise UsageError(
             f"Slots {rows.slots.min()} .. {rows.slots.max()} were given, there is room for {slots}.",

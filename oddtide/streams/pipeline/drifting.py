@@ -110,7 +110,7 @@ class DriftStage:
     ) -> None:
         slot = int(rows.slots[row])
         later = row + 1 + np.flatnonzero(rows.slots[row + 1 :] == slot)
-        again = Rows(rows.slots[later], rows.times[later], rows.values[later])
+        again = rows.take(later)
         unlearnt = untaught[later] if untaught is not None else None
         for position, detector in enumerate(detectors):
             detector.forget(rows.slots[row : row + 1])

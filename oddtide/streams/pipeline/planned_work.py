@@ -113,7 +113,7 @@ def advance(detector: Detector, rows: Rows, suppressed: BoolArray | None) -> Sco
         for taught in (True, False):
             picked = np.flatnonzero((rounds == number) & (suppressed != taught))
             if len(picked):
-                some = Rows(rows.slots[picked], rows.times[picked], rows.values[picked])
+                some = rows.take(picked)
                 parts.append((picked, detector.advance(some) if taught else detector.score(some)))
     return scattered(parts, len(rows))
 

@@ -33,7 +33,7 @@ def recalled(processor: PartitionProcessor | None, readings: Readings) -> dict[s
     slots = processor._series.find(readings.series)
     if (slots < 0).any():
         return {}
-    rows, found = Rows(slots, readings.times, readings.values), {}
+    rows, found = Rows(slots, readings.times, readings.values, readings.labels or None), {}
     for spec, detector in zip(processor.plan.detectors, processor._stages.detectors, strict=True):
         pattern = detector.recall(rows)[0] if isinstance(detector, Recalls) else None
         if pattern is not None:

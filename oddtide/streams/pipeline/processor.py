@@ -304,7 +304,7 @@ class PartitionProcessor:
     def _score(
         self, origin: Origin, kept: Readings, slots: IntArray, past: NDArray[np.bool_] | None
     ) -> tuple[VerdictColumns, list[Published]]:
-        rows, stages = Rows(slots, kept.times, kept.values), self._stages
+        rows, stages = Rows(slots, kept.times, kept.values, kept.labels or None), self._stages
         suppressed = with_history(past, self._planned_work.suppressed(kept, slots))
         silent, untaught = (suppressed.rows, suppressed.untaught) if suppressed is not None else (None, None)
         scored = [advance(detector, rows, untaught) for detector in stages.detectors]
