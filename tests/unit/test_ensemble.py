@@ -68,6 +68,12 @@ def test_shapes_weigh_as_much_as_values_as_far_as_they_are_relevant(relevance: f
     assert combined.driver[0] == (2 if relevance else 1)
 
 
+def test_a_burst_of_edges_is_heard_though_no_value_is_strange() -> None:
+    combined = combine([scores(0.0, 1.0, 99), scores(400.0, 1e-8, 999)], [30, 500], ["ewma", "midas"])
+    assert -math.log10(combined.scores.p_value[0]) == pytest.approx(0.9 * 8.0)
+    assert combined.driver[0] == 1
+
+
 def test_agreement_counts_for_more_than_one_loud_voice() -> None:
     loud = combine([scores(9.0, 1e-300, 99), scores(0.0, 1.0, 99)], [30, 30])
     both = combine([scores(5.0, 1e-6, 99), scores(5.0, 1e-6, 99)], [30, 30])

@@ -6,8 +6,9 @@ geometric mean of p-values is one again however they depend on one another, but 
 p-values via averaging", Biometrika 2020). What is ours:
 
 *Views.* Members that ask the same question count as one. There are two: of *values* (is this number strange?) and of
-*shapes* (has the series ever moved like this? ``discord``). They weigh the same, each as far as its members are
-relevant: a search for patterns says of itself how much it has to say of a series.
+*shapes* (has the series ever moved like this? ``discord``; who talks to whom, ``midas``, which no value shows either,
+is heard with them). They weigh the same, each as far as its members are relevant: a search for patterns says of itself
+how much it has to say of a series.
 
 *Agreement.* Within a view the mean is that of square roots, squared: a member that is alone among four counts a
 sixteenth of its surprise, two that agree a quarter. What one way of looking finds strange and no other does is mostly
@@ -84,8 +85,8 @@ def alone(scores: Scores, needed: int) -> Combined:
     return Combined(scores, np.zeros(n, dtype=np.int64), np.full(n, needed, dtype=np.int64))
 
 
-#: Kinds of detectors that look at shapes; all others look at values.
-_OF_SHAPES = frozenset({"discord"})
+#: Kinds of detectors that look at shapes, or at labels; all others look at values.
+_OF_SHAPES = frozenset({"discord", "midas"})
 #: No member's surprise counts for more.
 _MOST = 10.0
 _HALF = 0.5

@@ -31,7 +31,8 @@ they came to p-values of 8e-5 to 2e-6, the fan to 1e-3 to 3e-6: what happens is 
 *Labels*: a reading that lacks one of the two says nothing (score 0, p-value 1, ``seen`` below the warm-up) and is not
 learnt. ``warm_up`` and ``seen`` count edges. *Time* is event time; a late edge counts in the newest tick. *Values* do
 not count: a reading has at least one feature, 1 say. What is strange about an edge's values is the business of the
-detectors beside it. Contributions are shared evenly by the features that are there; without any, score 0 and p-value 1.
+detectors beside it; in an ensemble with them it has a view of its own, or shares that of ``discord``. Contributions are
+shared evenly by the features that are there; without any, score 0 and p-value 1.
 
 Not guaranteed: counts of a graph much larger than the sketches. Cells are shared, so counts are too high, never too
 low; a burst must stand out from all edges of its cells, about ``1 / width`` of the graph's. Anything about silence, or
