@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 
 from oddtide.domain.readings import FloatArray
 
-__all__ = ["DATA_SETS", "Case", "Spans", "data_folder", "load_cases"]
+__all__ = ["BATCH", "DATA_SETS", "Case", "Spans", "data_folder", "load_cases"]
 
 #: First and last row, both in.
 Spans: TypeAlias = tuple[tuple[int, int], ...]
 
+#: The data set whose tables are trained on and scored whole, by detectors in batch alone.
+BATCH = "adbench_batch"
 _SHUFFLES = (0, 1, 2)
 _SKAB_TRAINING = 400
 _REMEDY = "Put the labelled data there (its README names the sources) or name its folder with --data."
@@ -49,7 +51,7 @@ class Case:
 
 def data_folder(folder: Path) -> Path:
     """``folder``, if the data lies there. Raises ``SystemExit`` otherwise, with the remedy."""
-    missing = [name for name in DATA_SETS if not (folder / name).is_dir()]
+    missing = [name for name in DATA_SETS if name != BATCH and not (folder / name).is_dir()]
     if missing:
         raise SystemExit(f"There is no labelled data in {folder} ({', '.join(missing)} missing). {_REMEDY}")
     return folder
@@ -123,6 +125,13 @@ def _adbench(folder: Path, limit: int) -> Iterator[Case]:
             yield Case(f"{path.stem} shuffle {seed}", _numbered(values), values[order], truth[order], ())
 
 
+def _adbench_batch(folder: Path, limit: int) -> Iterator[Case]:
+    """The tables once each, shuffled likewise: a detector in batch knows no order, but some tables are sorted by it."""
+    for case in _adbench(folder.with_name("adbench"), limit):
+        if case.name.endswith(" shuffle 0"):
+            yield case
+
+
 def _numbered(values: FloatArray) -> tuple[str, ...]:
     return tuple(f"f{i}" for i in range(1, values.shape[1] + 1)) if values.shape[1] > 1 else ("value",)
 
@@ -145,4 +154,5 @@ def _csv(path: Path, names: Sequence[str]) -> tuple[NDArray[np.datetime64], Floa
 #: The cases of each data set, by the name of its folder.
 DATA_SETS: dict[str, Callable[[Path, int], Iterator[Case]]] = {
     "nab": _nab, "ucr": _ucr, "skab": _skab, "smap_msl": _smap_msl, "adbench": _adbench,
+    BATCH: _adbench_batch,
 }  # fmt: skip

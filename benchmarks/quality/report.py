@@ -38,6 +38,8 @@ _COLUMNS: tuple[tuple[str, str, str, Callable[[float], str]], ...] = (
     ("SMAP/MSL VUS-PR", "smap_msl", "smap_msl", _share),
     ("ADBench ROC-AUC", "adbench", "roc_auc", _share),
     ("ADBench AP", "adbench", "average_precision", _share),
+    ("ADBench in batch, ROC-AUC", "adbench_batch", "roc_auc", _share),
+    ("AP", "adbench_batch", "average_precision", _share),
 )
 
 

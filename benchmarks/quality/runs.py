@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 
-from benchmarks.quality.cases import Case, load_cases
+from benchmarks.quality.batch import score_table
+from benchmarks.quality.cases import BATCH, Case, load_cases
 from benchmarks.quality.discoveries import measure_discoveries
 from benchmarks.quality.folding import (
     NO_RULES,
@@ -140,14 +141,17 @@ def _folded(task: Task, result: Result) -> Iterator[tuple[Case, Folded]]:
     for number, case in enumerate(load_cases(task.part, task.folder, task.limit)):
         result.files += 1
         try:
-            if not number:
-                fold(task.detector, case.head(_COMPILES_ON), task.alarms)
-            folded = fold(task.detector, case, task.alarms)
+            if task.part == BATCH:
+                folded = score_table(task.detector, case)
+            else:
+                if not number:
+                    fold(task.detector, case.head(_COMPILES_ON), task.alarms)
+                folded = fold(task.detector, case, task.alarms)
         except ConfigurationError as error:
             folded, refusal = silence(len(case)), error
             result.refused += 1
         else:
-            if number in _CHECKED:
+            if number in _CHECKED and task.part != BATCH:
                 check_causality(task.detector, case, folded, task.alarms)
             result.readings += len(case)
             result.seconds += folded.seconds
@@ -163,7 +167,7 @@ def _measured(part: str, case: Case, scores: FloatArray) -> dict[str, float]:
     if part == "ucr":
         return {"ucr": float(ucr_hit(scores, case.spans[0], case.scored_from))}
     truth, scores = case.truth[case.scored_from :], scores[case.scored_from :]
-    if part == "adbench":
+    if part in {"adbench", BATCH}:
         return {"roc_auc": roc_auc(truth, scores), "average_precision": average_precision(truth, scores)}
     return {part: vus_pr(truth, scores)}
 

@@ -48,7 +48,7 @@ QUICK: dict[str, dict[str, object]] = {
     "river:LODA": {"warm_up": 10, "n_random_cuts": 5, "calibration": 64},
     "river:LocalOutlierFactor": {"warm_up": 15, "n_neighbors": 4, "calibration": 64},
 }
-BATCH = ("ECOD", "COPOD", "IForest", "HBOS", "KNN", "LOF", "PCA", "GMM")
+BATCH = ("auto", "ECOD", "COPOD", "IForest", "HBOS", "KNN", "LOF", "PCA", "GMM")
 KINDS = [*known_detectors(), *(f"river:{name}" for name in river_models()), *(f"pyod:{name}" for name in BATCH)]
 
 

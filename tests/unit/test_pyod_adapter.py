@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from oddtide.adapters.pyod import PyodDetector, available, build, catalogue, train
+from oddtide.adapters.pyod import PyodDetector, auto, available, build, catalogue, train
 from oddtide.adapters.pyod import artifact as artifacts
 from oddtide.domain.detection import Adoptable, DetectorSpec, Rows, Scores
 from oddtide.domain.errors import (
@@ -54,7 +54,7 @@ def test_untrained_it_says_so() -> None:
     assert detector.version.endswith("@untrained")
 
 
-@pytest.mark.parametrize("name", ["COPOD", "ECOD", "HBOS", "IForest", "KNN", "LOF", "MCD", "PCA"])
+@pytest.mark.parametrize("name", ["COPOD", "ECOD", "HBOS", "IForest", "KNN", "LOF", "MCD", "PCA", "auto"])
 def test_an_outlier_is_found_and_ordinary_rows_are_not(name: str) -> None:
     detector = trained(name)
     values = table(seed=1)
@@ -146,6 +146,7 @@ def test_scores_that_are_not_finite_are_refused(monkeypatch: pytest.MonkeyPatch)
     [
         ("pyod:Iforest", {}, "Did you mean 'IForest'"),
         ("pyod:COF", {}, "for tables"),
+        ("pyod:auto", {"contamination": 7}, "takes 1e-09 to 0.5"),
         ("pyod:IForest", {"n_estimator": 3}, "Did you mean 'n_estimators'"),
         ("pyod:IForest", {"contamination": 7}, "refuses"),
     ],
@@ -260,3 +261,32 @@ def test_a_row_on_which_the_model_fails_is_judged_as_without_one(name: str, monk
     scores = score(detector, values)
     assert (scores.seen[1], scores.score[1], scores.p_value[1]) == (0, 0.0, 1.0)
     assert np.array_equal(scores.score[[0, 2]], sound.score[[0, 2]])
+
+
+def test_auto_is_no_more_than_what_its_members_say() -> None:
+    """The tails are ECOD's own; the core finds what no feature by itself shows."""
+    from pyod.models.ecod import ECOD
+
+    rng = np.random.default_rng(3)
+    rows = np.column_stack([rng.normal(size=300), rng.exponential(size=300)])
+    tails = auto._Tails()
+    tails.fit(rows)
+    ours, theirs = tails.decision_function(rows), ECOD().fit(rows).decision_scores_
+    np.testing.assert_allclose(ours, theirs, atol=1e-9)
+
+    first = rng.normal(size=400)
+    together = np.column_stack([first, first + 0.01 * rng.normal(size=400)])
+    raw = train("auto", {}, together, FEATURES)[0]
+    model = artifacts.unpack(raw).model
+    odd, plain = artifacts.unpack(raw).prepare(np.array([[1.0, -1.0], [1.0, 1.0]]))
+    assert model.decision_function(odd[None])[0] > model.decision_function(plain[None])[0] + 1.0
+
+
+def test_auto_leaves_a_covariance_alone_that_the_rows_do_not_determine() -> None:
+    rows = np.random.default_rng(4).normal(size=(60, 20))
+    model = auto.Auto().fit(rows)
+    again = auto.Auto().fit(rows)
+    far = np.full((1, 20), 9.0)
+    assert not any(isinstance(member, auto._Core) for _, member, _ in model._members)
+    assert model.decision_function(far)[0] >= model.decision_function(rows).max()
+    assert np.array_equal(model.decision_function(rows), again.decision_function(rows))

@@ -228,6 +228,13 @@ def test_plain_jumps_are_found(data: Path, part: str, figure: str, least: float)
     assert result.readings == result.files * _ROWS
 
 
+def test_a_table_is_trained_on_and_scored_whole(data: Path) -> None:
+    found = run_task(Task("pyod:HBOS", "adbench_batch", data, limit=1))
+    assert (found.problem, found.files, found.readings) == ("", 1, _ROWS)
+    assert found.figures["roc_auc"] > 0.95
+    assert "isn't trained in batch" in run_task(Task("ewma", "adbench_batch", data)).problem
+
+
 def test_a_null_has_its_share_of_small_p_values() -> None:
     found = measure_null("ewma", "independent", series=20)
     assert found.readings == 20_000

@@ -30,7 +30,7 @@ _OF_OTHERS = frozenset({"LSCP", "SUOD", "BaseDeepLearningDetector"})
 _TRANSDUCTIVE = frozenset({"COF", "LMDD", "LOCI", "RGraph", "ROD", "SOD", "SOS"})
 #: The score of a row has the same bits whatever rows are scored beside it (a test says so). All others are scored one
 #: row at a time: with some (ECOD, COPOD) the rows beside it alter the result, with some only its last bits.
-ROW_INDEPENDENT = frozenset({"HBOS", "IForest", "KNN", "LOF"})
+ROW_INDEPENDENT = frozenset({"HBOS", "IForest", "KNN", "LOF", "auto"})
 
 #: Packages that PyOD can do without.
 _OPTIONAL = frozenset({"combo", "pandas", "suod", "torch", "xgboost"})
@@ -75,8 +75,9 @@ def missing_package(name: str) -> str | None:
 
 
 def available() -> tuple[str, ...]:
-    """The names that ``pyod:<name>`` takes here: detectors for tables of numbers whose packages are installed."""
-    return tuple(name for name in _modules() if missing_package(name) is None)
+    """The names that ``pyod:<name>`` takes here: detectors for tables of numbers whose packages are installed, and
+    ``auto`` (:mod:`~oddtide.adapters.pyod.auto`)."""
+    return (*(name for name in _modules() if missing_package(name) is None), "auto")
 
 
 def construct(kind: str, parameters: Mapping[str, object]) -> Any:
@@ -101,6 +102,10 @@ def construct(kind: str, parameters: Mapping[str, object]) -> Any:
 
 
 def _class(name: str) -> type[Any]:
+    if name == "auto":
+        from oddtide.adapters.pyod.auto import Auto
+
+        return Auto
     modules = _modules()
     if name not in modules:
         raise ConfigurationError(f"PyOD has no detector {name!r} for tables.", remedy=nearest(name, available()))
