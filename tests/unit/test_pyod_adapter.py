@@ -145,7 +145,9 @@ def test_scores_that_are_not_finite_are_refused(monkeypatch: pytest.MonkeyPatch)
     ("kind", "parameters", "says"),
     [
         ("pyod:Iforest", {}, "Did you mean 'IForest'"),
-        ("pyod:COF", {}, "for tables"),
+        ("pyod:COF", {}, "scores rows by one another"),
+        ("pyod:SUOD", {}, "made of other detectors"),
+        ("pyod:XGBOD", {}, "without labels"),
         ("pyod:auto", {"contamination": 7}, "takes 1e-09 to 0.5"),
         ("pyod:IForest", {"n_estimator": 3}, "Did you mean 'n_estimators'"),
         ("pyod:IForest", {"contamination": 7}, "refuses"),

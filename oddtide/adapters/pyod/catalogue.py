@@ -108,7 +108,7 @@ def _class(name: str) -> type[Any]:
         return Auto
     modules = _modules()
     if name not in modules:
-        raise ConfigurationError(f"PyOD has no detector {name!r} for tables.", remedy=nearest(name, available()))
+        raise ConfigurationError(_refusal(name), remedy=nearest(name, available()))
     package = missing_package(name)
     if package == "torch":
         raise MissingExtraError(
@@ -121,6 +121,17 @@ def _class(name: str) -> type[Any]:
         module = importlib.import_module(f"pyod.models.{modules[name]}")
     found: type[Any] = getattr(module, name)
     return found
+
+
+def _refusal(name: str) -> str:
+    """Why ``name`` cannot be had."""
+    if name in _TRANSDUCTIVE:
+        return (
+            f"PyOD's {name} scores rows by one another, not by what it was trained on: a stream has one row at a time."
+        )
+    if name in _OF_OTHERS:
+        return f"PyOD's {name} is made of other detectors, which a configuration cannot hand in."
+    return f"PyOD has no detector {name!r} for tables of numbers without labels."
 
 
 class _Silence:
