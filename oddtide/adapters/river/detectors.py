@@ -14,7 +14,7 @@ A reading that a model cannot score (an overflow inside it, say) scores 0 with p
 which its maturity shows. Further parameters: ``warm_up`` (readings learnt before a score counts) and ``calibration``
 (past scores that count at most). river draws seeds at random by default; here ``seed`` is 1 unless given.
 
-Cost: river's, 10 to 500 microseconds a reading, and up to a megabyte a series.
+Cost: river's, 30 to 1,200 microseconds a reading, and up to a megabyte a series (docs/choosing.md has each).
 """
 
 from __future__ import annotations
