@@ -16,6 +16,7 @@ from oddtide.domain.detection.ensemble import Combined
 from oddtide.domain.detection.ports import DetectorSpec, Scores
 from oddtide.domain.detection.prior import PopulationPrior
 from oddtide.domain.detection.registry import build_detector
+from oddtide.domain.detection.threshold import ThresholdRule
 from oddtide.domain.errors import StateMismatchError
 from oddtide.domain.quality.contract import Contract, FeatureRule
 from oddtide.domain.readings import FloatArray
@@ -133,3 +134,12 @@ def test_it_goes_on_under_another_plan_with_it_and_its_state_must_be_whole() -> 
     assert "prior" not in StreamSettings().plan("p").content()
     with pytest.raises(StateMismatchError):
         PopulationPrior(["value"]).load({})
+
+
+def test_a_threshold_on_the_detectors_score_is_not_asked_of_the_prior() -> None:
+    records = log(80, 5)  # no series is known to the detector yet
+    verdicts = list(processor(replace(PLAN, threshold=ThresholdRule(0.0, 0.5))).fold(records).verdicts)
+    assert any(verdict.detector == "prior" and verdict.own_score >= 0.5 for verdict in verdicts)
+    assert not any(verdict.is_anomaly for verdict in verdicts)
+    by_p = list(processor(replace(PLAN, threshold=ThresholdRule(1e-2))).fold(records).verdicts)
+    assert any(verdict.is_anomaly and verdict.detector == "prior" for verdict in by_p)

@@ -53,7 +53,7 @@ _PROGRESS_S = 0.5
     metavar="NAME[:KEY=VALUE,...]",
     help="Detector with its parameters; may be repeated.  [default: ewma]",
 )
-@click.option("--threshold", type=click.FloatRange(min=0), help="Score from which a reading is an anomaly.")
+@click.option("--threshold", type=click.FloatRange(min=0), help="Own score from which it is one (own_score).")
 @click.option("--p-value", type=click.FloatRange(0, 1), help="P-value down to which it is one.  [default: 1e-6]")
 @click.option("--false-share", type=click.FloatRange(0, 0.5), help="Share of the anomalies that may be false.")
 @click.option("--profile", type=click.Choice(["light", "deep"]), help="deep also watches for drift.  [default: light]")

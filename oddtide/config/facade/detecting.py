@@ -44,11 +44,12 @@ def detect_anomalies(
 ) -> Detections:
     """The anomalies in ``data``: a path, an array, a list, columns by name, or an iterable of readings.
 
-    ``detector``   ``ewma``, ``half_space_trees``, ``loda``, ``mahalanobis``, ``neighbours``, ``discord``,
-                   ``random_cut_forest``, ``seasonal``, ``counts``, ``midas``, ``spot``, ``range``,
-                   ``river:<Class>``, parameters after a
-                   colon (``"ewma:alpha=0.1"``); or several, whose p-values are then combined (Bonferroni)
-    ``threshold``  a score from which a reading is an anomaly; alone it replaces the p-value rule
+    ``detector``   ``auto`` (what suits the number of features), ``ewma``, ``half_space_trees``, ``loda``,
+                   ``mahalanobis``, ``neighbours``, ``discord``, ``random_cut_forest``, ``seasonal``, ``counts``,
+                   ``midas``, ``spot``, ``range``, ``river:<Class>``, parameters after a colon
+                   (``"ewma:alpha=0.1"``); or several, whose surprises are then averaged (an ensemble)
+    ``threshold``  an own score (``own_score`` of a verdict, on the scale of the detector that drove it) from which a
+                   reading is an anomaly; alone it replaces the p-value rule
     ``p_value``    or a p-value down to which it is one (default 1e-6: one ordinary reading in a million)
     ``false_share`` or the share of the anomalies that may be false, 0.1 say: the p-value needed then follows what is
                    found, and ``p_value`` (default 0.01) is the most it comes to

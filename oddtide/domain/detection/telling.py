@@ -70,7 +70,8 @@ def why_alarm(verdict: Verdict, threshold: ThresholdRule, rules: AlarmRules, bef
         return f"no alarm: planned work {verdict.suppressed_by} was under way; the detectors did not learn the reading"
     if _unjudged(verdict):
         return f"no alarm: still warming up, {verdict.seen} of {verdict.needed} readings"
-    by_score = threshold.score is not None and verdict.own_score >= threshold.score
+    known = verdict.maturity >= 1  # else it is the prior that speaks, on a scale of its own
+    by_score = threshold.score is not None and known and verdict.own_score >= threshold.score
     if verdict.is_anomaly and by_score:
         return f"an alarm: its own score {verdict.own_score:.4g} is at or above the threshold of {threshold.score:.4g}"
     limit, named = _limit(verdict, threshold)

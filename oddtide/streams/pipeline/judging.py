@@ -39,7 +39,9 @@ def judge(
         alarm_p = stages.alarms.judge(slots, values, scores, untaught)
     p_values = scores.p_value if alarm_p is None else alarm_p
     if stages.alarm_budget is None:
-        hits, levels = plan.threshold.detections(scores.score, p_values), None
+        # what a prior says of a young series is not on the detector's scale, which a threshold on the score is about
+        own = scores.score if stages.prior is None else np.where(scores.seen >= needed, scores.score, 0.0)
+        hits, levels = plan.threshold.detections(own, p_values), None
     else:
         tested = _tested(stages, values, scores, needed, untaught)
         levels = stages.alarm_budget.admit(scores.p_value, p_values, tested)
