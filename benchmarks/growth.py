@@ -53,7 +53,7 @@ def growth(bench: Bench, *, count: int, rounds: int) -> Costs:
 def _cost(bench: Bench, values: list[Event], count: int, partitions: int, workers: int) -> tuple[float, float]:
     warm = len(values) - count
     topic = bench.topic(partitions, values[:warm])
-    with Worker(bench, topic, partitions) as worker:
+    with Worker(bench, topic, partitions, stream='detectors = ["ewma"]') as worker:
         for _ in range(workers):
             worker.start()
         asyncio.run(follow_ledger(worker, [warm]))

@@ -26,7 +26,7 @@ _SETTLE_S = 45.0
 def latency(bench: Bench, *, rate: int = 5_000, series: int = 1_000, seconds: float = 20.0) -> np.ndarray:
     """(n,) latencies in milliseconds, of readings pushed after the first few seconds."""
     topic = bench.empty_topic(PARTITIONS)
-    with Worker(bench, topic, PARTITIONS, stream='publish = "all"') as worker:
+    with Worker(bench, topic, PARTITIONS, stream='detectors = ["ewma"]\npublish = "all"') as worker:
         worker.start()
         found = asyncio.run(_measure(worker, rate, series, seconds))
     bench.drop(topic)

@@ -47,6 +47,7 @@ session_timeout_s = {session_timeout}
 name = "restart"
 topic = "restart"
 partitions = {partitions}
+detectors = ["ewma"]
 """
 
 #: What ends a worker, by row.

@@ -28,13 +28,16 @@ ROWS = {
     "drain": "stock aiokafka, every record read",
     "drain_orjson": "the same, each record's JSON decoded with orjson",
     "worker_light": "`oddtide worker`: decode, validate, EWMA, ledger, transactions, anomalies published",
-    "worker_deep": "the same in profile `deep`: also quantile sketches and drift",
+    "worker_auto": "the same with the default detectors, `auto`",
+    "worker_deep": "as `worker_light`, in profile `deep`: also quantile sketches and drift",
     "worker_all": "as `worker_light`, every verdict published",
     "worker_arrow": "as `worker_light`, 500 readings a record in Arrow",
     "plain_faust": "a Faust agent with the same detector per series, anomalies sent",
     "quix": "Quix Streams, likewise, state in a dict",
     "bytewax": "Bytewax, likewise, `stateful_map`",
 }
+#: What the rivals run, too.
+_EWMA = 'detectors = ["ewma"]'
 _PER_RECORD = 500
 _SERIES_PER_RECORD = 50
 _ARROW_TIMES = 8
@@ -108,11 +111,12 @@ def _measures(
     count = len(values)
     return {
         "drain": rival("drain", count),
-        "worker_light": worker('profile = "light"', values, count),
+        "worker_light": worker(f'{_EWMA}\nprofile = "light"', values, count),
         "drain_orjson": rival("drain", count, decode="1"),
-        "worker_deep": worker('profile = "deep"', values, count),
-        "worker_all": worker('publish = "all"', values, count),
-        "worker_arrow": worker("", batches, len(batches) * _PER_RECORD),
+        "worker_auto": worker("", values, count),
+        "worker_deep": worker(f'{_EWMA}\nprofile = "deep"', values, count),
+        "worker_all": worker(f'{_EWMA}\npublish = "all"', values, count),
+        "worker_arrow": worker(_EWMA, batches, len(batches) * _PER_RECORD),
         "plain_faust": rival("plain_faust", min(count, 100_000)),
         "quix": rival("quix", min(count, 500_000), foreign=True),
         "bytewax": rival("bytewax_flow", min(count, 500_000), foreign=True),

@@ -209,7 +209,7 @@ class StreamSettings(Section):
     )
     contract: ContractSettings = Field(default_factory=ContractSettings, description="Rules for its readings.")
     detectors: list[_Detector] = Field(
-        default_factory=lambda: [DetectorSettings(kind="ewma")],
+        default_factory=lambda: [DetectorSettings(kind="auto")],
         min_length=1,
         description="What scores it: names, or tables with parameters.",
     )

@@ -51,7 +51,7 @@ _PROGRESS_S = 0.5
     "detectors",
     multiple=True,
     metavar="NAME[:KEY=VALUE,...]",
-    help="Detector with its parameters; may be repeated.  [default: ewma]",
+    help="Detector with its parameters; may be repeated.  [default: auto]",
 )
 @click.option("--threshold", type=click.FloatRange(min=0), help="Own score from which it is one (own_score).")
 @click.option("--p-value", type=click.FloatRange(0, 1), help="P-value down to which it is one.  [default: 1e-6]")
@@ -141,8 +141,9 @@ def declared_plan(cli: Cli, stream: str | None, words: dict[str, Any]) -> Stream
 def _plan(features: tuple[str, ...], words: dict[str, Any]) -> StreamPlan:
     """The plan of what the command line says."""
     from oddtide.config.facade.plans import make_plan, parse_detectors
+    from oddtide.domain.detection.auto import AUTO
 
-    trained = [spec.kind for spec in parse_detectors(words.get("detector", "ewma")) if spec.kind.startswith("pyod:")]
+    trained = [spec.kind for spec in parse_detectors(words.get("detector", AUTO)) if spec.kind.startswith("pyod:")]
     if trained:
         raise UsageError(
             f"{trained[0]} is trained before it detects.",

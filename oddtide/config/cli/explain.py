@@ -41,7 +41,7 @@ _WIDEST = 120
 @column_options
 @click.option("--name", default="", metavar="NAME", help="Series of all rows, where no column holds it.")
 @click.option("--detector", "detectors", multiple=True, metavar="NAME[:KEY=VALUE,...]",
-              help="With --file: as detect has it; may be repeated.  [default: ewma]")  # fmt: skip
+              help="With --file: as detect has it; may be repeated.  [default: auto]")  # fmt: skip
 @click.option("--threshold", type=click.FloatRange(min=0), help="With --file: as detect has it.")
 @click.option("--p-value", type=click.FloatRange(0, 1), help="With --file: as detect has it.  [default: 1e-6]")
 @click.option("--false-share", type=click.FloatRange(0, 0.5), help="With --file: as detect has it.")
@@ -71,6 +71,7 @@ def explain(
         from oddtide.config.cli.detect import declared_plan
         from oddtide.config.facade.explaining import explain_row
         from oddtide.config.facade.plans import make_plan, needs_no_training
+        from oddtide.domain.detection.auto import AUTO
 
         options = TableOptions(time_, series, value, column_names(features), (), name)
         words: dict[str, Any] = {
@@ -78,7 +79,7 @@ def explain(
         }  # fmt: skip
         words = {key: word for key, word in words.items() if word not in (None, ())}
         declared = declared_plan(cli, stream, words)
-        needs_no_training(detectors or "ewma")
+        needs_no_training(detectors or AUTO)
         with open_table(file, options) as table:
             plan = declared or make_plan(table.features, **words)
             found = explain_row(table.batches(), plan, _row(verdict, row, plan), before)

@@ -33,12 +33,13 @@ heartbeat_s = 2.0
 metrics_port = 0
 session_timeout_s = 6.0
 
-# This machine's own metrics, a reading a second and series; everything as it comes.
+# This machine's own metrics, a reading a second and series; everything as it comes, `auto` for detectors.
 [[streams]]
 name = "readings"
 partitions = 2
 
-# river's WaterFlow: a calm hourly value. A quick mean (alpha) and plain Gaussian tails suit such a series.
+# river's WaterFlow: a calm hourly value. `auto` is less surprised each time that the same failure comes back; who wants
+# to hear of every one names what suits the series, here a quick mean (alpha) with plain Gaussian tails.
 [[streams]]
 name = "water"
 partitions = 1
@@ -46,12 +47,12 @@ partitions = 1
 kind = "ewma"
 parameters = {{ alpha = 0.1, tails = "gaussian", warm_up = 48 }}
 
-# river's Shuttle: nine sensors together. One reading in fourteen is an anomaly, so the threshold is wide.
+# river's Shuttle: nine sensors together, watched by `auto`. One reading in fourteen is an anomaly, so the threshold is
+# wide.
 [[streams]]
 name = "shuttle"
 partitions = 1
 features = [{features}]
-detectors = ["half_space_trees"]
 threshold = {{ p_value = 0.05 }}
 """
 

@@ -15,6 +15,7 @@ from oddtide.config.facade.detections import Detections, pick
 from oddtide.config.facade.inputs import Batch, Input, open_input
 from oddtide.config.facade.plans import DetectorLike, make_plan, needs_no_training
 from oddtide.config.facade.scorer import Scored, Scorer
+from oddtide.domain.detection.auto import AUTO
 from oddtide.domain.detection.events import Verdict
 from oddtide.domain.errors import UsageError
 from oddtide.streams.pipeline.plan import Profile, StreamPlan
@@ -29,7 +30,7 @@ _MICRO_BATCH = 1
 def detect_anomalies(
     data: Any,
     *,
-    detector: DetectorLike | Sequence[DetectorLike] = "ewma",
+    detector: DetectorLike | Sequence[DetectorLike] = AUTO,
     threshold: float | None = None,
     p_value: float | None = None,
     false_share: float = 0.0,
@@ -73,7 +74,7 @@ def detect_anomalies(
 def process_streaming(
     readings: Iterable[Any],
     *,
-    detector: DetectorLike | Sequence[DetectorLike] = "ewma",
+    detector: DetectorLike | Sequence[DetectorLike] = AUTO,
     threshold: float | None = None,
     p_value: float | None = None,
     false_share: float = 0.0,

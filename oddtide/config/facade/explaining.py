@@ -13,6 +13,7 @@ from oddtide.config.facade.detecting import column_options, default_toolkit
 from oddtide.config.facade.inputs import Batch, open_input
 from oddtide.config.facade.plans import DetectorLike, make_plan, needs_no_training
 from oddtide.config.facade.scorer import Scorer
+from oddtide.domain.detection.auto import AUTO
 from oddtide.domain.errors import NotFoundError, UsageError
 from oddtide.streams.codecs.decoded import Decoded
 from oddtide.streams.pipeline.explained import Explained, SeriesView
@@ -30,7 +31,7 @@ def explain_reading(
     data: Any,
     row: int,
     *,
-    detector: DetectorLike | Sequence[DetectorLike] = "ewma",
+    detector: DetectorLike | Sequence[DetectorLike] = AUTO,
     threshold: float | None = None,
     p_value: float | None = None,
     false_share: float = 0.0,

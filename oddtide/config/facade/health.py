@@ -15,6 +15,7 @@ from oddtide.config.facade.inputs import open_input
 from oddtide.config.facade.plans import DetectorLike, make_plan
 from oddtide.config.facade.platform import PlatformHealth, platform_health
 from oddtide.config.facade.scorer import Scorer, Tally
+from oddtide.domain.detection.auto import AUTO
 from oddtide.domain.drift.events import DriftDetected
 from oddtide.domain.errors import UsageError
 from oddtide.domain.profiling.events import FeatureProfile
@@ -75,7 +76,7 @@ def monitor_health(
     data: Any = None,
     *,
     config: str | Path | None = None,
-    detector: DetectorLike | Sequence[DetectorLike] = "ewma",
+    detector: DetectorLike | Sequence[DetectorLike] = AUTO,
     time: str = "",
     series: str = "",
     value: str = "",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 from oddtide.domain.detection.alarm_budget import BudgetRule, method_for
-from oddtide.domain.detection.auto import expanded
+from oddtide.domain.detection.auto import AUTO, expanded
 from oddtide.domain.detection.ports import DetectorSpec
 from oddtide.domain.detection.threshold import ThresholdRule, largest_p
 from oddtide.domain.errors import UsageError
@@ -53,7 +53,7 @@ def parse_detectors(detectors: DetectorLike | Sequence[DetectorLike]) -> tuple[D
 def make_plan(
     features: Sequence[str],
     *,
-    detector: DetectorLike | Sequence[DetectorLike] = "ewma",
+    detector: DetectorLike | Sequence[DetectorLike] = AUTO,
     threshold: float | None = None,
     p_value: float | None = None,
     false_share: float = 0.0,

@@ -16,6 +16,7 @@ import orjson
 from oddtide.domain.detection.absence import AbsencePolicy
 from oddtide.domain.detection.alarm_budget import BudgetRule
 from oddtide.domain.detection.alarms import AlarmRules
+from oddtide.domain.detection.auto import auto_detectors
 from oddtide.domain.detection.ports import DetectorSpec
 from oddtide.domain.detection.threshold import ThresholdRule
 from oddtide.domain.drift.policy import DriftPolicy
@@ -39,7 +40,7 @@ class StreamPlan:
     name: str
     topic: str
     contract: Contract = field(default_factory=Contract)
-    detectors: tuple[DetectorSpec, ...] = (DetectorSpec("ewma"),)
+    detectors: tuple[DetectorSpec, ...] = auto_detectors(1)
     threshold: ThresholdRule = field(default_factory=ThresholdRule)
     alarms: AlarmRules = field(default_factory=AlarmRules)
     alarm_budget: BudgetRule = field(default_factory=BudgetRule)
