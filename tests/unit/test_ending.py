@@ -36,10 +36,12 @@ async def test_what_does_not_close_is_left_to_itself_also_where_it_ignores_that(
             except asyncio.CancelledError:
                 asked.set()
 
-    assert not await closed_within(0.01, stubborn_stop())
-    await asyncio.wait_for(asked.wait(), 60)
-    assert "stubborn_stop test_ending.py:" in waited_for()
-    enough.set()
+    try:
+        assert not await closed_within(0.01, stubborn_stop())
+        await asyncio.wait_for(asked.wait(), 60)
+        assert "stubborn_stop test_ending.py:" in waited_for()
+    finally:
+        enough.set()  # or the loop would wait for it for ever
     await asyncio.sleep(0)
     assert "stubborn_stop" not in waited_for()
 

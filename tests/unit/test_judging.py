@@ -94,7 +94,7 @@ def test_a_state_without_the_budget_is_refused() -> None:
 def test_detect_takes_a_share_and_verdicts_say_what_was_allowed() -> None:
     values = np.random.default_rng(3).normal(size=3_000)
     values[500::500] += 12.0
-    found = detect_anomalies(values, false_share=0.1, all=True)
+    found = detect_anomalies(values, detector="ewma", false_share=0.1, all=True)
     hits = [verdict for verdict in found if verdict.is_anomaly]
     assert {verdict.offset for verdict in hits} >= {500, 1_000, 1_500, 2_000, 2_500}
     assert len(hits) <= 6

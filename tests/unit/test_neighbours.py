@@ -148,7 +148,7 @@ def test_series_hang_together_and_rows_do_not() -> None:
 def test_of_two_that_ask_for_order_one_speaks() -> None:
     rng = np.random.default_rng(7)
     for values, speaks in ((rng.normal(size=(600, 5)), 0), (walk(rng, 600, 5), 1)):
-        rows, specs = rows_of(values), auto_detectors(5)
+        rows, specs = rows_of(values), auto_detectors(5)[:2]
         parts = [advanced(values, spec) for spec in specs]
         ensemble = Ensemble(["neighbours", "mahalanobis"])
         ensemble.grow(1)
@@ -160,8 +160,8 @@ def test_of_two_that_ask_for_order_one_speaks() -> None:
 
 
 def test_auto_takes_any_number_of_features() -> None:
-    assert [spec.kind for spec in auto_detectors(MOST_FEATURES)] == ["neighbours", "mahalanobis"]
-    assert [spec.kind for spec in auto_detectors(MOST_FEATURES + 1)] == ["neighbours"]
+    assert [spec.kind for spec in auto_detectors(MOST_FEATURES)] == ["neighbours", "mahalanobis", "range"]
+    assert [spec.kind for spec in auto_detectors(MOST_FEATURES + 1)] == ["neighbours", "range"]
 
 
 @pytest.mark.parametrize(
