@@ -156,3 +156,10 @@ def test_a_terminal_that_knows_ascii_only_gets_ascii() -> None:
     result = CliRunner(charset="ascii").invoke(cli, ["explain", "--file", "pump.csv", "--row", "150"])
     assert result.exit_code == 0
     assert io.StringIO(result.stdout).read().isascii()
+
+
+def test_a_detector_that_goes_by_labels_is_given_them() -> None:
+    lines = [f"2024-01-01 00:{i // 60:02d}:{i % 60:02d},{i % 7},h{i % 5},h{i % 3}" for i in range(80)]
+    Path("edges.csv").write_text("timestamp,value,a,b\n" + "\n".join(lines) + "\n")
+    options = ("--file", "edges.csv", "--row", "79", "--detector", "midas:source=a,target=b,warm_up=50")
+    assert answer(*options, "--labels", "a,b")["verdict"]["maturity"] == 1.0

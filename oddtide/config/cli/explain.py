@@ -40,6 +40,7 @@ _WIDEST = 120
 @click.option("--row", type=click.IntRange(min=0), help="With --file: the row, from 0, instead of an id.")
 @column_options
 @click.option("--name", default="", metavar="NAME", help="Series of all rows, where no column holds it.")
+@click.option("--labels", default="", metavar="A,B,...", help="With --file: as detect has it (midas needs them).")
 @click.option("--detector", "detectors", multiple=True, metavar="NAME[:KEY=VALUE,...]",
               help="With --file: as detect has it; may be repeated.  [default: auto]")  # fmt: skip
 @click.option("--threshold", type=click.FloatRange(min=0), help="With --file: as detect has it.")
@@ -52,7 +53,7 @@ _WIDEST = 120
 @pass_cli
 def explain(
     cli: Cli, verdict: str | None, file: str | None, row: int | None, series: str, time_: str, value: str,
-    features: str, name: str, detectors: tuple[str, ...], threshold: float | None, p_value: float | None,
+    features: str, name: str, labels: str, detectors: tuple[str, ...], threshold: float | None, p_value: float | None,
     false_share: float | None, stream: str | None, before: int, ascii_: bool,
 ) -> None:  # fmt: skip
     """Say why the reading of VERDICT-ID was judged as it was: what was expected, how rare it is, why it raised an alarm
@@ -73,7 +74,7 @@ def explain(
         from oddtide.config.facade.plans import make_plan, needs_no_training
         from oddtide.domain.detection.auto import AUTO
 
-        options = TableOptions(time_, series, value, column_names(features), (), name)
+        options = TableOptions(time_, series, value, column_names(features), column_names(labels), name)
         words: dict[str, Any] = {
             "detector": detectors, "threshold": threshold, "p_value": p_value, "false_share": false_share,
         }  # fmt: skip
