@@ -88,7 +88,8 @@ class LastResort:
 def waited_for() -> str:
     """Where every task of this process that stops or closes something waits, innermost last: for the log, when that
     takes too long. Any thread may ask."""
-    every = [each for each in gc.get_objects() if isinstance(each, asyncio.Task) and not each.done()]
+    # By its type, not by isinstance, which asks the object itself: a dead weak reference's proxy raises at that.
+    every = [each for each in gc.get_objects() if issubclass(type(each), asyncio.Task) and not each.done()]
     tasks = [each for each in every if each.get_loop().is_running()]  # not what a loop left behind that is closed
     chains = [chain for task in tasks if (chain := list(_frames(task.get_coro()))) and _closes(chain)]
     return " | ".join(" > ".join(f"{name} {place}" for name, place in chain) for chain in chains[:_MOST_NAMED])

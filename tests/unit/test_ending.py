@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import weakref
 from collections.abc import Callable
 
 import pytest
@@ -28,6 +29,7 @@ async def test_what_closes_in_time_is_closed_also_badly() -> None:
 async def test_what_does_not_close_is_left_to_itself_also_where_it_ignores_that() -> None:
     enough = asyncio.Event()
     asked = asyncio.Event()
+    dead = weakref.proxy(asyncio.Event())  # such things lie about in a process, and raise whatever they are asked
 
     async def stubborn_stop() -> None:
         while not enough.is_set():
@@ -44,6 +46,7 @@ async def test_what_does_not_close_is_left_to_itself_also_where_it_ignores_that(
         enough.set()  # or the loop would wait for it for ever
     await asyncio.sleep(0)
     assert "stubborn_stop" not in waited_for()
+    assert type(dead) is weakref.ProxyType
 
 
 @pytest.mark.parametrize(
