@@ -112,7 +112,7 @@ class AlertSettings(Section):
     """What opens an alert, how grave it is, and when it ends."""
 
     kinds: list[AlertKind] = Field(
-        default=["health", "anomaly", "drift", "quality"], description="What opens alerts at all."
+        default=["health", "absence", "anomaly", "drift", "quality"], description="What opens alerts at all."
     )
     quiet_s: float = Field(
         default=900.0, gt=0.0, description="An alert resolves by itself after this long without a cause (seconds)."

@@ -91,6 +91,19 @@ def test_nothing_found_is_still_a_document(file: str) -> None:
     assert "no anomalies; the least p-value is" in result.stderr
 
 
+def test_a_file_that_is_too_short_to_be_judged_is_not_called_free_of_anomalies(tmp_path: Path) -> None:
+    path = tmp_path / "short.csv"
+    path.write_text("timestamp,value\n2024-01-01,1\n2024-01-02,99\n2024-01-03,1\n", encoding="utf-8")
+    assert "no anomalies: no reading was judged yet" in run(str(path), "--detector", "ewma").stderr
+
+
+def test_detectors_joined_by_a_plus_are_pointed_to_the_option_that_combines_them(file: str) -> None:
+    result = run(file, "--detector", "ewma+spot")
+    assert result.exit_code == 4
+    assert "'ewma+spot'" in result.stderr
+    assert "--detector A --detector B" in result.stderr
+
+
 def test_rejected_rows_are_named_counted_and_kept_where_asked(tmp_path: Path) -> None:
     bad = "".join(f"2024-02-01,bad{i}\n" for i in range(25))
     (tmp_path / "in.csv").write_text(spiky() + bad)

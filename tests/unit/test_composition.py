@@ -15,6 +15,7 @@ from oddtide.config.settings import Settings
 from oddtide.domain.detection.ports import DetectorSpec
 from oddtide.domain.drift.policy import DriftPolicy
 from oddtide.domain.errors import BrokerUnreachableError, ConfigurationError, DependencyError, StorageUnavailableError
+from oddtide.domain.observability.policy import ALERT_KINDS
 
 
 def composition(folder: Path, **settings: Any) -> Composition:
@@ -87,6 +88,10 @@ def test_alert_policies_may_differ_by_stream(tmp_path: Path) -> None:
     assert policy.quiet_s == policy.of("other").quiet_s == 60.0
     assert policy.of("a").quiet_s == 5.0
     assert policy.of("a").kinds == frozenset({"anomaly"})
+
+
+def test_every_kind_opens_alerts_unless_the_settings_say_otherwise(tmp_path: Path) -> None:
+    assert composition(tmp_path).alert_policy().kinds == frozenset(ALERT_KINDS)
 
 
 def test_channels_are_the_declared_webhooks(tmp_path: Path) -> None:

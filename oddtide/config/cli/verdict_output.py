@@ -34,6 +34,7 @@ class VerdictWriter:
         self._everything = everything
         self._written = 0
         self._least = 1.0
+        self._mature = False
         self._output = output
         self._shape = _EVERY if everything else _FOUND
         writers: dict[str, Callable[[VerdictColumns], str]] = {
@@ -44,6 +45,7 @@ class VerdictWriter:
     def write(self, verdicts: VerdictColumns) -> None:
         """Print what there is to print of one batch."""
         self._least = float(np.min(verdicts.scores.p_value, initial=self._least))
+        self._mature = self._mature or bool(np.any(verdicts.scores.seen >= verdicts.needed))
         chosen = verdicts if self._everything else pick(verdicts, verdicts.anomalies)
         if len(chosen):
             click.echo(self._text(chosen), nl=False)
@@ -56,8 +58,12 @@ class VerdictWriter:
         elif self._output == "csv" and not self._written:
             click.echo(_csv_text([(*COLUMNS, "reason")]), nl=False)
         elif self._output == "table" and not self._written:
-            hint = f"; the least p-value is {self._least:.2g} (--p-value sets the limit)" if self._least < 1.0 else ""
-            note(f"no anomalies{hint}")
+            note(f"no anomalies{self._hint()}")
+
+    def _hint(self) -> str:
+        if self._least < 1.0:
+            return f"; the least p-value is {self._least:.2g} (--p-value sets the limit)"
+        return "" if self._mature else ": no reading was judged yet, the detectors were warming up to the end"
 
     def _jsonl(self, verdicts: VerdictColumns) -> str:
         return "".join(f"{_ENCODER.encode(verdict).decode()}\n" for verdict in verdicts)

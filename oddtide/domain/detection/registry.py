@@ -120,6 +120,11 @@ def build_detector(spec: DetectorSpec, features: tuple[str, ...], *, families: M
     family, colon, _ = spec.kind.partition(":")
     build = families.get(family) if colon else _BUILT_IN.get(spec.kind)
     if build is None:
+        if "+" in spec.kind:
+            raise ConfigurationError(
+                f"{spec.kind!r} is no detector: `+` combines detectors in `oddtide compare` only.",
+                remedy="Name each of them by itself (--detector A --detector B): they are combined.",
+            )
         known = [AUTO, *_BUILT_IN, *(f"{name}:<Class>" for name in families)]
         raise ConfigurationError(f"There is no detector {spec.kind!r}.", remedy=nearest(spec.kind, known))
     return build(spec, features)

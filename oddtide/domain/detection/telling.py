@@ -57,7 +57,12 @@ def _count(number: float) -> str:
     for least, unit, name in _NAMED:
         if number >= least * 0.995:
             times = number / unit
-            return f"{times:,.2g} {name}" if times < 1e4 else f"10^{math.log10(number):.0f}"
+            return f"{_rounded(times)} {name}" if times < 1e4 else f"10^{math.log10(number):.0f}"
+    return _rounded(number)
+
+
+def _rounded(number: float) -> str:
+    """Two digits, written out: 240, not 2.4e+02."""
     digits = max(int(math.log10(number)) - 1, 0)
     return f"{round(number / 10**digits) * 10**digits:,}" if number >= 10 else f"{number:.2g}"
 
