@@ -113,7 +113,10 @@ class Platform:
 
     async def records(self, topic: str) -> list[Any]:
         """Everything committed on a topic, in order."""
-        consumer = AIOKafkaConsumer(bootstrap_servers=self.kafka, isolation_level="read_committed")
+        # A request that a broker does not answer in time, as seen once just after a topic was made, is put again soon.
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self.kafka, isolation_level="read_committed", request_timeout_ms=10_000
+        )
         await consumer.start()
         try:
             tps = [TopicPartition(topic, partition) for partition in sorted(await _known(consumer, topic))]
