@@ -49,11 +49,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from oddtide.domain.detection.charted import Charted, Told
 from oddtide.domain.detection.count_laws import CELL, FARTHEST, run_counts
-from oddtide.domain.detection.ports import DetectorSpec, Rows, Scores
+from oddtide.domain.detection.ports import DetectorSpec, Rows
 from oddtide.domain.detection.settings import check_range, read_settings, version_of
-from oddtide.domain.detection.slots import check_rows, columns
-from oddtide.domain.slots import InColumns, SlotColumns
+from oddtide.domain.readings import FloatArray, IntArray
+from oddtide.domain.slots import SlotColumns
 
 __all__ = ["FARTHEST", "Counts", "CountsSettings"]
 
@@ -80,7 +81,7 @@ class CountsSettings:
         check_range("band", self.band, 0.5, 1.0 - 1e-9)
 
 
-class Counts(InColumns):
+class Counts(Charted):
     """The detector ``counts``. Scores are surprises, ``-log p``. Deterministic; no randomness."""
 
     def __init__(self, features: tuple[str, ...], settings: CountsSettings | None = None) -> None:
@@ -91,6 +92,7 @@ class Counts(InColumns):
             float(chosen.warm_up), float(chosen.memory), float(chosen.sizes), chosen.largest, 1.0 - chosen.band
         )  # fmt: skip
         blanks = {"cells": np.zeros((len(features), CELL)), "seen": np.zeros((), dtype=np.int64)}
+        self._warm_up = chosen.warm_up
         self._columns = SlotColumns("counts", blanks)
 
     @classmethod
@@ -98,43 +100,9 @@ class Counts(InColumns):
         """The detector that ``spec`` asks for. Raises ``ConfigurationError`` for parameters that it does not take."""
         return cls(features, read_settings(spec, CountsSettings))
 
-    @property
-    def warm_up(self) -> int:
-        """Readings of a series to learn before its scores are valid."""
-        return self._settings.warm_up
-
-    @property
-    def version(self) -> str:
-        """Algorithm, parameters and features."""
-        return self._version
-
-    def score(self, rows: Rows) -> Scores:
-        """Score each row by what is known now."""
-        return self._run(rows, learn=False, scored=len(rows))
-
-    def learn(self, rows: Rows) -> None:
-        """Learn the rows in order."""
-        self._run(rows, learn=True, scored=0)
-
-    def advance(self, rows: Rows) -> Scores:
-        """Row by row: score, then learn."""
-        return self._run(rows, learn=True, scored=len(rows))
-
-    def _run(self, rows: Rows, *, learn: bool, scored: int) -> Scores:
-        d = len(self._features)
-        check_rows(rows, len(self._columns), d)
-        out, contributions, band = np.empty((scored, 2)), np.empty((scored, d)), np.empty((3, scored, d))
-        seen = np.empty(scored, dtype=np.int64)
-        slots, values = columns(rows)
+    def _fold(self, rows: Rows, slots: IntArray, values: FloatArray, told: Told, *, learn: bool) -> None:
         own = self._columns
         state = own["cells"], own["seen"]
-        run_counts(*state, slots, values, learn, self._options, np.empty(5), out, seen, contributions, band)
-        return Scores(
-            score=out[:, 0].copy(),
-            p_value=out[:, 1].copy(),
-            contributions=contributions,
-            seen=seen,
-            expected=band[0],
-            lower=band[1],
-            upper=band[2],
+        run_counts(
+            *state, slots, values, learn, self._options, np.empty(5), told.out, told.seen, told.contributions, told.band
         )

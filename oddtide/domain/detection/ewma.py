@@ -43,12 +43,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from oddtide.domain.detection.charted import Charted, Told
 from oddtide.domain.detection.ewma_chart import CELL, FARTHEST, FLOOR, run_chart
-from oddtide.domain.detection.ports import DetectorSpec, Rows, Scores
+from oddtide.domain.detection.ports import DetectorSpec, Rows
 from oddtide.domain.detection.settings import check_range, read_settings, version_of
-from oddtide.domain.detection.slots import check_rows, columns
 from oddtide.domain.errors import ConfigurationError
-from oddtide.domain.slots import InColumns, SlotColumns
+from oddtide.domain.readings import FloatArray, IntArray
+from oddtide.domain.slots import SlotColumns
 from oddtide.domain.statistics.pvalues import gaussian_quantile
 
 __all__ = ["FARTHEST", "FLOOR", "Ewma", "EwmaSettings"]
@@ -84,7 +85,7 @@ class EwmaSettings:
         return 1.0 - 0.5 ** (1.0 / self.half_life) if self.half_life > 0 else self.alpha
 
 
-class Ewma(InColumns):
+class Ewma(Charted):
     """The detector ``ewma``. Scores in sigmas; state per series 8 bytes, and 64 a feature.
 
     Cost: about 0.1 microseconds a reading and feature. Deterministic; no randomness.
@@ -98,6 +99,7 @@ class Ewma(InColumns):
         adaptive = 1.0 if self._settings.tails == "adaptive" else 0.0
         self._options = (float(self._settings.warm_up), adaptive, level, gaussian_quantile(level))
         blanks = {"state": np.zeros((len(features), CELL)), "seen": np.zeros((), dtype=np.int64)}
+        self._warm_up = self._settings.warm_up
         self._columns = SlotColumns("ewma", blanks)
 
     @classmethod
@@ -105,43 +107,7 @@ class Ewma(InColumns):
         """The detector that ``spec`` asks for. Raises ``ConfigurationError`` for parameters that it does not take."""
         return cls(features, read_settings(spec, EwmaSettings))
 
-    @property
-    def warm_up(self) -> int:
-        """Readings of a series to learn before its scores are valid."""
-        return self._settings.warm_up
-
-    @property
-    def version(self) -> str:
-        """Algorithm, parameters and features."""
-        return self._version
-
-    def score(self, rows: Rows) -> Scores:
-        """Score each row by what is known now."""
-        return self._run(rows, learn=False, scored=len(rows))
-
-    def learn(self, rows: Rows) -> None:
-        """Learn the rows in order."""
-        self._run(rows, learn=True, scored=0)
-
-    def advance(self, rows: Rows) -> Scores:
-        """Row by row: score, then learn."""
-        return self._run(rows, learn=True, scored=len(rows))
-
-    def _run(self, rows: Rows, *, learn: bool, scored: int) -> Scores:
-        d = len(self._features)
-        check_rows(rows, len(self._columns), d)
-        out, contributions, band = np.empty((scored, 2)), np.empty((scored, d)), np.empty((3, scored, d))
-        seen = np.empty(scored, dtype=np.int64)
+    def _fold(self, rows: Rows, slots: IntArray, values: FloatArray, told: Told, *, learn: bool) -> None:
         learning = (self._settings.weight if learn else 0.0, self._settings.clip)
-        slots, values = columns(rows)
-        state, counts = self._columns["state"], self._columns["seen"]
-        run_chart(state, counts, slots, values, learning, self._options, out, seen, contributions, band)
-        return Scores(
-            score=out[:, 0].copy(),
-            p_value=out[:, 1].copy(),
-            contributions=contributions,
-            seen=seen,
-            expected=band[0],
-            lower=band[1],
-            upper=band[2],
-        )
+        state = self._columns["state"], self._columns["seen"]
+        run_chart(*state, slots, values, learning, self._options, told.out, told.seen, told.contributions, told.band)

@@ -34,15 +34,16 @@ with 1,000 series of one feature, measured on a busy machine).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from oddtide.domain.detection.charted import Charted, Told
 from oddtide.domain.detection.ports import DetectorSpec, Rows, Scores
 from oddtide.domain.detection.range_records import FARTHEST, FLOOR, KEPT, run_records
 from oddtide.domain.detection.settings import check_range, read_settings, version_of
-from oddtide.domain.detection.slots import check_rows, columns
-from oddtide.domain.slots import InColumns, SlotColumns
+from oddtide.domain.readings import FloatArray, IntArray
+from oddtide.domain.slots import SlotColumns
 
 __all__ = ["FARTHEST", "FLOOR", "RangeNovelty", "RangeNoveltySettings"]
 
@@ -67,7 +68,7 @@ class RangeNoveltySettings:
         check_range("band", self.band, 0.5, 1.0 - 1e-5)
 
 
-class RangeNovelty(InColumns):
+class RangeNovelty(Charted):
     """The detector ``range``. Scores in widths of the range; deterministic, no randomness."""
 
     def __init__(self, features: tuple[str, ...], settings: RangeNoveltySettings | None = None) -> None:
@@ -81,6 +82,7 @@ class RangeNovelty(InColumns):
             "cells": np.zeros((d, 3)),
             "seen": np.zeros((), dtype=np.int64),
         }
+        self._warm_up = chosen.warm_up
         self._columns = SlotColumns("range", blanks)
 
     @classmethod
@@ -88,47 +90,16 @@ class RangeNovelty(InColumns):
         """The detector that ``spec`` asks for. Raises ``ConfigurationError`` for parameters that it does not take."""
         return cls(features, read_settings(spec, RangeNoveltySettings))
 
-    @property
-    def warm_up(self) -> int:
-        """Readings of a series to learn before its scores are valid."""
-        return self._settings.warm_up
-
-    @property
-    def version(self) -> str:
-        """Algorithm, parameters and features."""
-        return self._version
-
-    def score(self, rows: Rows) -> Scores:
-        """Score each row by what is known now."""
-        return self._run(rows, learn=False, scored=len(rows))
-
-    def learn(self, rows: Rows) -> None:
-        """Learn the rows in order."""
-        self._run(rows, learn=True, scored=0)
-
-    def advance(self, rows: Rows) -> Scores:
-        """Row by row: score, then learn."""
-        return self._run(rows, learn=True, scored=len(rows))
-
-    def _run(self, rows: Rows, *, learn: bool, scored: int) -> Scores:
-        d = len(self._features)
-        check_rows(rows, len(self._columns), d)
-        out, contributions, band = np.empty((scored, 2)), np.empty((scored, d)), np.empty((3, scored, d))
-        seen = np.empty(scored, dtype=np.int64)
-        slots, values = columns(rows)
+    def _fold(self, rows: Rows, slots: IntArray, values: FloatArray, told: Told, *, learn: bool) -> None:
         own = self._columns
         state = own["tops"], own["cells"], own["seen"]
-        run_records(*state, slots, values, learn, self._options, np.empty(3), out, seen, contributions, band)
-        p_values = out[:, 1].copy()
-        quiet = p_values > self._settings.loud
-        p_values[quiet] = 1.0
-        return Scores(
-            score=out[:, 0].copy(),
-            p_value=p_values,
-            contributions=contributions,
-            seen=seen,
-            expected=band[0],
-            lower=band[1],
-            upper=band[2],
-            relevance=None if self._settings.loud == 1.0 else np.where(quiet, 0.0, 1.0),
+        run_records(
+            *state, slots, values, learn, self._options, np.empty(3), told.out, told.seen, told.contributions, told.band
         )
+
+    def _run(self, rows: Rows, *, learn: bool, scored: int) -> Scores:
+        scores = super()._run(rows, learn=learn, scored=scored)
+        if self._settings.loud == 1.0:
+            return scores
+        loud = scores.p_value <= self._settings.loud
+        return replace(scores, p_value=np.where(loud, scores.p_value, 1.0), relevance=np.where(loud, 1.0, 0.0))

@@ -58,13 +58,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from oddtide.domain.detection.charted import Charted, Told
 from oddtide.domain.detection.local_time import KINDS, LocalTime, read_dates
-from oddtide.domain.detection.ports import DetectorSpec, Rows, Scores
+from oddtide.domain.detection.ports import DetectorSpec, Rows
 from oddtide.domain.detection.seasonal_profile import CELL, FARTHEST, FLOOR, HOURS, MODEL, ROOM, run_profile
 from oddtide.domain.detection.settings import check_range, read_settings, version_of
-from oddtide.domain.detection.slots import check_rows, columns
 from oddtide.domain.errors import ConfigurationError
-from oddtide.domain.slots import InColumns, SlotColumns
+from oddtide.domain.readings import FloatArray, IntArray
+from oddtide.domain.slots import SlotColumns
 from oddtide.domain.statistics.pvalues import gaussian_quantile
 
 __all__ = ["FARTHEST", "FLOOR", "MODEL", "Seasonal", "SeasonalSettings"]
@@ -113,8 +114,9 @@ def _check_choice(name: str, value: str, known: Collection[str]) -> None:
         raise ConfigurationError(f"Parameter {name} is {value!r}.", remedy=f"It takes {', '.join(known)}.")
 
 
-class Seasonal(InColumns):
-    """The detector ``seasonal``. Scores in sigmas; deterministic, no randomness."""
+class Seasonal(Charted):
+    """The detector ``seasonal``. Scores in sigmas; deterministic, no randomness. The calendar is part of the version:
+    another zone database may say otherwise."""
 
     def __init__(self, features: tuple[str, ...], settings: SeasonalSettings | None = None) -> None:
         self._features = features
@@ -139,6 +141,7 @@ class Seasonal(InColumns):
             "weeks": np.zeros((d, kinds * HOURS, 2), dtype=np.float32),
             "seen": np.zeros((), dtype=np.int64),
         }
+        self._warm_up = chosen.warm_up
         self._columns = SlotColumns("seasonal", blanks)
 
     @classmethod
@@ -146,48 +149,13 @@ class Seasonal(InColumns):
         """The detector that ``spec`` asks for. Raises ``ConfigurationError`` for parameters that it does not take."""
         return cls(features, read_settings(spec, SeasonalSettings))
 
-    @property
-    def warm_up(self) -> int:
-        """Readings of a series to learn before its scores are valid."""
-        return self._settings.warm_up
-
-    @property
-    def version(self) -> str:
-        """Algorithm, parameters, features, and the calendar (another zone database may say otherwise)."""
-        return self._version
-
-    def score(self, rows: Rows) -> Scores:
-        """Score each row by what is known now."""
-        return self._run(rows, learn=False, scored=len(rows))
-
-    def learn(self, rows: Rows) -> None:
-        """Learn the rows in order."""
-        self._run(rows, learn=True, scored=0)
-
-    def advance(self, rows: Rows) -> Scores:
-        """Row by row: score, then learn."""
-        return self._run(rows, learn=True, scored=len(rows))
-
-    def _run(self, rows: Rows, *, learn: bool, scored: int) -> Scores:
-        d = len(self._features)
-        check_rows(rows, len(self._columns), d)
-        out, contributions, band = np.empty((scored, 2)), np.empty((scored, d)), np.empty((3, scored, d))
-        seen = np.empty(scored, dtype=np.int64)
-        slots, values = columns(rows)
+    def _fold(self, rows: Rows, slots: IntArray, values: FloatArray, told: Told, *, learn: bool) -> None:
         times = np.ascontiguousarray(rows.times, dtype=np.int64)
         own = self._columns
         state = own["cells"], own["means"], own["shapes"], own["weeks"], own["seen"]
         learning = learn, self._settings.clip, self._settings.warm_up
         ahead, tally, when = np.empty(ROOM), np.empty(4), self._clock.of(times)
         run_profile(
-            state, slots, times, when, values, learning, self._options, ahead, tally, out, seen, contributions, band
-        )
-        return Scores(
-            score=out[:, 0].copy(),
-            p_value=out[:, 1].copy(),
-            contributions=contributions,
-            seen=seen,
-            expected=band[0],
-            lower=band[1],
-            upper=band[2],
-        )
+            state, slots, times, when, values, learning, self._options, ahead, tally, told.out, told.seen,
+            told.contributions, told.band,
+        )  # fmt: skip

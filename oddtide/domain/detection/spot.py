@@ -70,12 +70,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from oddtide.domain.detection.ports import DetectorSpec, Rows, Scores
+from oddtide.domain.detection.charted import Charted, Told
+from oddtide.domain.detection.ports import DetectorSpec, Rows
 from oddtide.domain.detection.settings import check_range, read_settings, version_of
-from oddtide.domain.detection.slots import check_rows, columns
 from oddtide.domain.detection.spot_tail import CELL, EXTREME, TAIL, run_tails
 from oddtide.domain.errors import ConfigurationError
-from oddtide.domain.slots import InColumns, SlotColumns
+from oddtide.domain.readings import FloatArray, IntArray
+from oddtide.domain.slots import SlotColumns
 
 __all__ = ["EXTREME", "Spot", "SpotSettings"]
 
@@ -108,7 +109,7 @@ class SpotSettings:
             raise ConfigurationError(f"Parameter tails is {self.tails!r}.", remedy="It takes both, upper or lower.")
 
 
-class Spot(InColumns):
+class Spot(Charted):
     """The detector ``spot``. Scores are surprises, ``-log p``. Deterministic; no randomness."""
 
     def __init__(self, features: tuple[str, ...], settings: SpotSettings | None = None) -> None:
@@ -125,6 +126,7 @@ class Spot(InColumns):
             "peaks": np.zeros((d, room)),
             "seen": np.zeros((), dtype=np.int64),
         }
+        self._warm_up = chosen.depth + chosen.calibration
         self._columns = SlotColumns("spot", blanks)
 
     @classmethod
@@ -132,44 +134,8 @@ class Spot(InColumns):
         """The detector that ``spec`` asks for. Raises ``ConfigurationError`` for parameters that it does not take."""
         return cls(features, read_settings(spec, SpotSettings))
 
-    @property
-    def warm_up(self) -> int:
-        """Readings of a series to learn before its scores are valid."""
-        return self._settings.depth + self._settings.calibration
-
-    @property
-    def version(self) -> str:
-        """Algorithm, parameters and features."""
-        return self._version
-
-    def score(self, rows: Rows) -> Scores:
-        """Score each row by what is known now."""
-        return self._run(rows, learn=False, scored=len(rows))
-
-    def learn(self, rows: Rows) -> None:
-        """Learn the rows in order."""
-        self._run(rows, learn=True, scored=0)
-
-    def advance(self, rows: Rows) -> Scores:
-        """Row by row: score, then learn."""
-        return self._run(rows, learn=True, scored=len(rows))
-
-    def _run(self, rows: Rows, *, learn: bool, scored: int) -> Scores:
-        d = len(self._features)
-        check_rows(rows, len(self._columns), d)
-        out, contributions, band = np.empty((scored, 2)), np.empty((scored, d)), np.empty((3, scored, d))
-        seen = np.empty(scored, dtype=np.int64)
-        slots, values = columns(rows)
+    def _fold(self, rows: Rows, slots: IntArray, values: FloatArray, told: Told, *, learn: bool) -> None:
         own = self._columns
         state = own["cells"], own["tails"], own["peaks"], own["seen"]
         room = np.empty((2, self._settings.calibration))
-        run_tails(*state, slots, values, learn, self._options, room, out, seen, contributions, band)
-        return Scores(
-            score=out[:, 0].copy(),
-            p_value=out[:, 1].copy(),
-            contributions=contributions,
-            seen=seen,
-            expected=band[0],
-            lower=band[1],
-            upper=band[2],
-        )
+        run_tails(*state, slots, values, learn, self._options, room, told.out, told.seen, told.contributions, told.band)
