@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import rich_click as click
 
@@ -16,15 +16,43 @@ from oddtide.domain.errors import NotFoundError, OddtideError
 
 if TYPE_CHECKING:
     from oddtide.adapters.files.rows import Row
-    from oddtide.adapters.files.tables import Table
+    from oddtide.adapters.files.tables import Table, TableOptions
     from oddtide.adapters.kafka.writer import KafkaWriter
     from oddtide.config.composition import Composition
 
-__all__ = ["Run", "Target", "names_in", "produce", "push", "target"]
+__all__ = ["Run", "Target", "file_options", "names_in", "produce", "push", "send", "target"]
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 _CONFIRM_ROWS = 20_000
 _CONFIRM_S = 1.0
 _SHOWN_REFUSALS = 5
+
+
+_FILE_OPTIONS = (
+    click.option("--series", default="", metavar="COLUMN", help="Column of the series.  [default: series, if there]"),
+    click.option(
+        "--name", default="", metavar="NAME", help="Series of all rows, without such a column.  [default: FILE]"
+    ),
+    click.option(
+        "--time", "time_", default="", metavar="COLUMN", help="Column of the time.  [default: timestamp, time …]"
+    ),
+    click.option("--value", default="", metavar="COLUMN", help="Column of the value, for a stream of one feature."),
+    click.option("--features", default="", metavar="A,B,...", help="Columns of the features, for a stream of several."),
+    click.option("--labels", default="", metavar="A,B,...", help="Columns to send along as labels."),
+    click.option(
+        "--rate", type=click.FloatRange(min=0, min_open=True), help="Readings per second.  [default: no limit]"
+    ),
+    click.option("--limit", type=click.IntRange(min=1), help="Stop after so many rows."),
+    click.option("--skip", type=click.IntRange(min=0), default=0, help="Leave out the first so many rows."),
+)
+
+
+def file_options(command: _Command) -> _Command:
+    """How the rows of a file are read, and how many of them are sent at what speed."""
+    for option in reversed(_FILE_OPTIONS):
+        command = option(command)
+    return command
 
 
 @command(
@@ -41,15 +69,7 @@ _SHOWN_REFUSALS = 5
 @click.argument("file", metavar="FILE|-")
 @click.option("--stream", "stream", help="The stream to push to.  [default: the first one declared]")
 @click.option("--topic", help="Another topic than the stream's.")
-@click.option("--series", default="", metavar="COLUMN", help="Column of the series.  [default: series, if there]")
-@click.option("--name", default="", metavar="NAME", help="Series of all rows, without such a column.  [default: FILE]")
-@click.option("--time", "time_", default="", metavar="COLUMN", help="Column of the time.  [default: timestamp, time …]")
-@click.option("--value", default="", metavar="COLUMN", help="Column of the value, for a stream of one feature.")
-@click.option("--features", default="", metavar="A,B,...", help="Columns of the features, for a stream of several.")
-@click.option("--labels", default="", metavar="A,B,...", help="Columns to send along as labels.")
-@click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Readings per second.  [default: no limit]")
-@click.option("--limit", type=click.IntRange(min=1), help="Stop after so many rows.")
-@click.option("--skip", type=click.IntRange(min=0), default=0, help="Leave out the first so many rows.")
+@file_options
 @pass_cli
 def produce(
     cli: Cli,
@@ -71,22 +91,14 @@ def produce(
     Each reading is keyed by its series, so a series stays in order in one partition. A row that is no reading is
     named on stderr, counted, and makes the exit code 1; the others are sent.
     """
-    from oddtide.adapters.files.tables import TableOptions, open_table
+    from oddtide.adapters.files.tables import TableOptions
 
     composition = cli.composition()
     where = target(composition, stream, topic)
     options = TableOptions(
         time=time_, series=series, value=value, features=names_in(features), labels=names_in(labels), name=name
     )
-    with open_table(file, options) as table:
-        for remark in table.notes:
-            note(remark)
-        with composition.admin() as admin:
-            if where.topic not in admin.names():
-                raise NotFoundError(f"There is no topic {where.topic!r}.", remedy="Run `oddtide topics create`.")
-        run = Run(where, rate=rate, limit=limit, done=skip, skip=skip)
-        with composition.writer() as writer:
-            push(run, table, writer)
+    run = send(composition, where, file, options, rate=rate, limit=limit, skip=skip)
     emit_one(run.summary(), output=cli.output)
     if run.refused:
         raise OddtideError(f"Of {file} {run.refused} row(s) are no readings and were not sent.")
@@ -143,6 +155,26 @@ class Run:
             "seconds": round(self.seconds(), 3),
             "readings_per_s": round(self.sent / self.seconds(), 1),
         }
+
+
+def send(
+    composition: Composition, where: Target, file: str, options: TableOptions, *,
+    rate: float | None, limit: int | None, skip: int, source: int | None = None,
+) -> Run:  # fmt: skip
+    """Push the rows of ``file`` to ``where``; how it went. Raises ``NotFoundError`` where there is no such file or
+    topic."""
+    from oddtide.adapters.files.tables import open_table
+
+    with open_table(file, options) as table:
+        for remark in table.notes:
+            note(remark)
+        with composition.admin() as admin:
+            if where.topic not in admin.names():
+                raise NotFoundError(f"There is no topic {where.topic!r}.", remedy="Run `oddtide topics create`.")
+        run = Run(where, rate=rate, limit=limit, done=skip, skip=skip, source=source)
+        with composition.writer() as writer:
+            push(run, table, writer)
+    return run
 
 
 def push(run: Run, table: Table, writer: KafkaWriter) -> None:

@@ -9,8 +9,8 @@ import rich_click as click
 
 from oddtide.config.cli.context import Cli, pass_cli
 from oddtide.config.cli.help import command
-from oddtide.config.cli.output import emit_one, note
-from oddtide.config.cli.produce import Run, names_in, push, target
+from oddtide.config.cli.output import emit_one
+from oddtide.config.cli.produce import file_options, names_in, send, target
 from oddtide.domain.errors import NotFoundError, OddtideError, UsageError
 
 __all__ = ["warm"]
@@ -29,15 +29,7 @@ _CHUNK = 1 << 20
 )
 @click.argument("file", metavar="FILE")
 @click.option("--stream", "stream", help="The stream to warm.  [default: the first one declared]")
-@click.option("--series", default="", metavar="COLUMN", help="Column of the series.  [default: series, if there]")
-@click.option("--name", default="", metavar="NAME", help="Series of all rows, without such a column.  [default: FILE]")
-@click.option("--time", "time_", default="", metavar="COLUMN", help="Column of the time.  [default: timestamp, time …]")
-@click.option("--value", default="", metavar="COLUMN", help="Column of the value, for a stream of one feature.")
-@click.option("--features", default="", metavar="A,B,...", help="Columns of the features, for a stream of several.")
-@click.option("--labels", default="", metavar="A,B,...", help="Columns to send along as labels.")
-@click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Readings per second.  [default: no limit]")
-@click.option("--limit", type=click.IntRange(min=1), help="Stop after so many rows.")
-@click.option("--skip", type=click.IntRange(min=0), default=0, help="Leave out the first so many rows.")
+@file_options
 @pass_cli
 def warm(
     cli: Cli,
@@ -59,7 +51,7 @@ def warm(
     how far it has come with FILE (by its content): after an interruption just call it again. Load a series' history
     before its live readings; what the contract refuses goes to the dead letters.
     """
-    from oddtide.adapters.files.tables import TableOptions, open_table
+    from oddtide.adapters.files.tables import TableOptions
 
     composition = cli.composition()
     where = target(composition, stream, None)
@@ -67,15 +59,7 @@ def warm(
         time=time_, series=series, value=value, features=names_in(features), labels=names_in(labels), name=name
     )
     source = _digest(file, options)
-    with open_table(file, options) as table:
-        for remark in table.notes:
-            note(remark)
-        with composition.admin() as admin:
-            if where.topic not in admin.names():
-                raise NotFoundError(f"There is no topic {where.topic!r}.", remedy="Run `oddtide topics create`.")
-        run = Run(where, rate=rate, limit=limit, done=skip, skip=skip, source=source)
-        with composition.writer() as writer:
-            push(run, table, writer)
+    run = send(composition, where, file, options, rate=rate, limit=limit, skip=skip, source=source)
     emit_one({**run.summary(), "source": f"{source:016x}"}, output=cli.output)
     if run.refused:
         raise OddtideError(f"Of {file} {run.refused} row(s) are no readings and were not sent.")
