@@ -82,7 +82,7 @@ def test_the_whole_account() -> None:
     told = dict(tell(verdict(feature="flow", features=features), ThresholdRule(), AlarmRules()))
     assert told["features"] == "flow 75%, heat 25%"
     assert told["maturity"].startswith("mature: 300 readings")
-    assert "ewma found it least probable: 5.7 on its own scale" in told["detector"]
+    assert "ewma counted most: 5.7 on its own scale" in told["detector"]
     silent = verdict(
         features={"a": FeatureVerdict(value=1.0), "b": FeatureVerdict(value=1.0)}, maturity=0.5, seen=15, p_value=1.0
     )

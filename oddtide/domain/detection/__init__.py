@@ -12,8 +12,8 @@ is) rather than guess. *Batches never matter*: however the log is cut, each read
 
 What is here, one algorithm a file:
 
-- ``ewma``: where should the value be? A robust moving mean and variance per series, with band and p-value. The
-  default: cheap, explains itself in the value's own unit, knows nothing of seasons or of features together.
+- ``ewma``: where should the value be? A robust moving mean and variance per series, with band and p-value. Cheap,
+  explains itself in the value's own unit, knows nothing of seasons or of features together.
 - ``seasonal``: is this usual for the hour? The cycle of the day and the week, found by itself, by the clock on the
   wall; silent where there is none.
 - ``counts``: is this too many, or too few for too long? Laws of small counts, mostly zero; silent of what is none.

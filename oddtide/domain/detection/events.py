@@ -30,7 +30,7 @@ class Verdict(Event, frozen=True, kw_only=True):
     most (for a stream of one feature, that one). ``maturity`` is ``seen / needed`` capped at 1; below 1 the
     detector is still warming up and ``p_value`` is 1, unless the stream has a population prior: ``detector`` is
     ``prior`` then. ``p_value`` is in (0, 1]; with several detectors it is that of
-    all together and ``detector`` names the one that found the reading least probable. ``score`` is the surprise,
+    all together and ``detector`` names the one whose surprise counted most. ``score`` is the surprise,
     ``-log10`` of the p-value, comparable across series and detectors; contributions sum to it. ``own_score`` is that
     detector's score on its own scale. ``alarm_score`` is the score where the stream's rules for alarms let the reading
     raise one, else 0: a threshold may be swept over it.

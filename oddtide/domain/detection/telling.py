@@ -124,7 +124,7 @@ def _ordinal(number: int) -> str:
 
 def _detector(verdict: Verdict) -> str:
     own = f"{verdict.own_score:.4g} on its own scale"
-    return f"{verdict.detector} found it least probable: {own} ({verdict.model_version})"
+    return f"{verdict.detector} counted most: {own} ({verdict.model_version})"
 
 
 def _maturity(verdict: Verdict) -> str:
